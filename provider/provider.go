@@ -149,20 +149,23 @@ type Tokens struct {
 // Outcome classifies a failed token request by what it means for the grant.
 type Outcome string
 
-// The outcomes. Everything that is not understood is OutcomeTransient: only a
-// well-formed invalid_grant may ever cost a human a visit.
+// The outcomes. Only a well-formed invalid_grant may ever cost a human a visit:
+// every other answer leaves the grant as it is.
 const (
 	// OutcomeInvalidGrant: a well-formed invalid_grant. It is a claim, not yet
 	// a proof.
 	OutcomeInvalidGrant Outcome = "invalid_grant"
 	// OutcomeClientRefused: the provider refuses the operator's client id,
-	// secret, scopes or grant type; the grant is untouched.
+	// secret, scopes or grant type (invalid_client, unauthorized_client,
+	// invalid_scope, unsupported_grant_type); the grant is untouched.
 	OutcomeClientRefused Outcome = "client_refused"
-	// OutcomeTransient: an answer that says "not now", or a failure before the
-	// request was written. The grant is untouched.
+	// OutcomeTransient: an answer that says "not now" (429, 503 with
+	// Retry-After, any other 4xx, a redirect), or a failure before the request
+	// was written. The grant is untouched.
 	OutcomeTransient Outcome = "transient"
 	// OutcomeUnknown: the request was written, and no answer that can be
-	// understood came back: the provider may have rotated the token.
+	// understood came back (reset, timeout, 5xx, cut off, too long, a 200 that
+	// is no token answer): the provider may have rotated the token.
 	OutcomeUnknown Outcome = "unknown"
 )
 

@@ -138,6 +138,11 @@ type Record struct {
 	// it was never stored. Vault.Save checks it, so that a stale copy cannot
 	// overwrite a newer record.
 	sealed []byte
+
+	// attempts are the digests of values whose write ended with an error that
+	// left open whether it was applied. Vault.Save takes such a value for its
+	// own when it meets it again, so that a write can be retried.
+	attempts []digest
 }
 
 // HistoryLimit is how many entries of its history a record keeps.

@@ -55,9 +55,11 @@ var (
 // must be carried to its end, because the caller could not tell whether it
 // happened.
 //
-// A name is 1 to 64 bytes, a value 1 byte to 64 KiB; both are arbitrary bytes.
-// The caller must not change a slice that it handed in before the call
-// returns, and owns every slice that it receives.
+// Names and values are arbitrary bytes within the limits of MaxName and
+// MaxValue; a call beyond a limit fails and changes nothing (CheckName and
+// CheckChanges are those rules, for engines to use). The caller must not
+// change a slice that it handed in before the call returns, and owns every
+// slice that it receives.
 type Store interface {
 	// Get returns the value stored under name. It returns an error that is
 	// ErrNotFound if there is none.
@@ -71,13 +73,14 @@ type Store interface {
 	// applied, but never in part.
 	//
 	// Checks and changes are one atomic step: of two calls that check the same
-	// name for the same value and change it, at most one succeeds.
+	// name for the same value and change it, at most one succeeds. All checks
+	// see the state before the call; a name appears at most once in a call.
 	Apply(ctx context.Context, changes ...Change) error
 
 	// Scan calls fn for every name that begins with prefix and sorts after
 	// after (nil: from the first), in ascending byte order of the names, until
-	// fn returns false. It sees a consistent state of the store. fn must not
-	// call the store.
+	// fn returns false. It sees the state of the store at one moment. fn must
+	// not call the store.
 	Scan(ctx context.Context, prefix, after []byte, fn func(name, value []byte) bool) error
 
 	// Close releases the store after the calls under way have returned. Every
@@ -91,7 +94,7 @@ type Change struct {
 	Name []byte
 
 	// Value is what to store under Name. A nil Value deletes the name, which
-	// is no error if there is none.
+	// is no error if there is none (unless Check says so).
 	Value []byte
 
 	// Check makes the whole Apply conditional: the value stored under Name

@@ -1,0 +1,193 @@
+// Copyright 2026 The freshbearer authors
+//
+// Licensed under the Apache License, Version 2.0 (the "License");
+// you may not use this file except in compliance with the License.
+// You may obtain a copy of the License at
+//
+//     http://www.apache.org/licenses/LICENSE-2.0
+//
+// Unless required by applicable law or agreed to in writing, software
+// distributed under the License is distributed on an "AS IS" BASIS,
+// WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+// See the License for the specific language governing permissions and
+// limitations under the License.
+
+package freshbearer
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/freshbearer/freshbearer/provider"
+)
+
+// Caller is an app that may send API requests. It proves itself with a proxy
+// key (`Authorization: Bearer <key>`, which is what an SDK sends as its access
+// token), or as a user whom Caddy has already authenticated.
+type Caller struct {
+	// The caller's keys, as placeholders. Two allow for rotation: both are
+	// accepted. A key has at least 20 characters.
+	Keys []string `json:"keys,omitempty"`
+
+	// The connections that the caller may use: IDs, or `*` for all. It may
+	// always use those that its own connect links created.
+	Connections []string `json:"connections,omitempty"`
+
+	// The name of a user that Caddy's own authentication has proven.
+	User string `json:"user,omitempty"`
+
+	// The placeholder that holds the proven user's name. Default:
+	// `{http.auth.user.id}`, which `basic_auth` sets. Name a header only if
+	// nobody but your own forward_auth can set it.
+	UserFrom string `json:"user_from,omitempty"`
+
+	name        string
+	all         bool
+	connections map[string]struct{}
+}
+
+const (
+	defaultUserFrom = "{http.auth.user.id}"
+
+	// minKeyLength keeps guessable keys out; 20 characters of base64 are 120
+	// bits.
+	minKeyLength = 20
+	maxKeys      = 2
+)
+
+// callers finds the caller of a request.
+type callers struct {
+	// byKey maps the SHA-256 of a key.
+	byKey  map[[sha256.Size]byte]*Caller
+	byUser []*Caller
+	named  map[string]*Caller
+}
+
+func provisionCallers(repl *caddy.Replacer, configured map[string]*Caller) (*callers, error) {
+	if len(configured) == 0 {
+		return nil, fmt.Errorf("no caller is configured, so nobody could use the proxy: " +
+			"add `caller <name> { key {env.NAME} ; connections * }`")
+	}
+	cs := &callers{byKey: make(map[[sha256.Size]byte]*Caller), named: configured}
+	for name, c := range configured {
+		if err := c.provision(repl, name, cs); err != nil {
+			return nil, fmt.Errorf("caller %s: %w", name, err)
+		}
+	}
+	return cs, nil
+}
+
+func (c *Caller) provision(repl *caddy.Replacer, name string, cs *callers) error {
+	c.name = name
+	if len(c.Keys) == 0 && c.User == "" {
+		return fmt.Errorf("has neither a key nor a user to be recognized by")
+	}
+	if len(c.Keys) > maxKeys {
+		return fmt.Errorf("has %d keys; two are enough to rotate", len(c.Keys))
+	}
+	for _, placeholder := range c.Keys {
+		key, err := expandSecret(repl, "key", placeholder)
+		if err != nil {
+			return err
+		}
+		if len(key.Reveal()) < minKeyLength {
+			return fmt.Errorf("key %s is shorter than %d characters: make one with `openssl rand -base64 32`", placeholder, minKeyLength)
+		}
+		h := sha256.Sum256([]byte(key.Reveal()))
+		if other, ok := cs.byKey[h]; ok {
+			return fmt.Errorf("key %s is also a key of caller %s", placeholder, other.name)
+		}
+		cs.byKey[h] = c
+	}
+	if c.User != "" {
+		if c.UserFrom == "" {
+			c.UserFrom = defaultUserFrom
+		}
+		cs.byUser = append(cs.byUser, c)
+	}
+	c.connections = make(map[string]struct{})
+	for _, id := range c.Connections {
+		if id == "*" {
+			c.all = true
+			continue
+		}
+		c.connections[id] = struct{}{}
+	}
+	return nil
+}
+
+// checkConnections finds connection IDs that no configured provider could
+// have: typing errors that would otherwise show as 403 some day.
+func (c *Caller) checkConnections(providers []provider.Provider) error {
+	for id := range c.connections {
+		if !slices.ContainsFunc(providers, func(p provider.Provider) bool { return p.ValidConnection(id) }) {
+			return fmt.Errorf("caller %s: %q is not the ID of a connection of any configured provider", c.name, id)
+		}
+	}
+	return nil
+}
+
+// authenticate returns the caller of a request, or nil. It looks at nothing
+// but the request: no store, no provider.
+func (cs *callers) authenticate(r *http.Request) *Caller {
+	if key, ok := bearer(r.Header); ok {
+		// Whoever times the look-up learns about hashes, which nobody can
+		// steer, and not about keys.
+		return cs.byKey[sha256.Sum256([]byte(key))]
+	}
+	return cs.provenUser(r)
+}
+
+// bearer returns the one bearer key of a request.
+func bearer(h http.Header) (string, bool) {
+	values := h["Authorization"]
+	if len(values) != 1 {
+		return "", false
+	}
+	const scheme = "bearer "
+	v := values[0]
+	if len(v) <= len(scheme) || !strings.EqualFold(v[:len(scheme)], scheme) {
+		return "", false
+	}
+	return strings.TrimSpace(v[len(scheme):]), true
+}
+
+// provenUser returns the caller whose user Caddy has authenticated.
+func (cs *callers) provenUser(r *http.Request) *Caller {
+	if len(cs.byUser) == 0 {
+		return nil
+	}
+	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return nil
+	}
+	for _, c := range cs.byUser {
+		// A client certificate that nobody has verified proves nothing.
+		if strings.HasPrefix(c.UserFrom, "{http.request.tls.client.") && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0) {
+			continue
+		}
+		if user := repl.ReplaceAll(c.UserFrom, ""); user != "" && user == c.User {
+			return c
+		}
+	}
+	return nil
+}
+
+// mayUse tells whether the caller may use a connection by configuration; owner
+// is who connected it.
+func (c *Caller) mayUse(connection, owner string) bool {
+	return c.listed(connection) || owner != "" && owner == c.name
+}
+
+func (c *Caller) listed(connection string) bool {
+	if c.all {
+		return true
+	}
+	_, ok := c.connections[connection]
+	return ok
+}

@@ -1,0 +1,214 @@
+// Copyright 2026 The freshbearer authors
+//
+// Licensed under the Apache License, Version 2.0 (the "License");
+// you may not use this file except in compliance with the License.
+// You may obtain a copy of the License at
+//
+//     http://www.apache.org/licenses/LICENSE-2.0
+//
+// Unless required by applicable law or agreed to in writing, software
+// distributed under the License is distributed on an "AS IS" BASIS,
+// WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+// See the License for the specific language governing permissions and
+// limitations under the License.
+
+package freshbearer
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/freshbearer/freshbearer/provider"
+)
+
+// forwarder sends requests to one fixed upstream over net/http. It does what a
+// reverse proxy must and nothing more: there is nothing to balance, to rewrite
+// or to look up.
+type forwarder struct {
+	transport *http.Transport
+	// origins holds one URL (scheme and host) for each API of the integration.
+	origins map[string]*url.URL
+	// allowed is the same as a set, for the exchange to check.
+	allowed map[string]struct{}
+}
+
+// upstreamTimeout is how long the API may take to begin its answer. Intuit
+// ends a request after 120 s.
+const upstreamTimeout = 130 * time.Second
+
+// maxIdlePerHost keeps the connections of a busy proxy alive. Closing and
+// dialling again over TLS costs far more than an idle connection.
+const maxIdlePerHost = 512
+
+func newForwarder(apis map[string]string) (*forwarder, error) {
+	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+	f := &forwarder{
+		transport: &http.Transport{
+			// No proxy from the environment: it would see every request.
+			DialContext:           dialer.DialContext,
+			TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
+			TLSHandshakeTimeout:   10 * time.Second,
+			ForceAttemptHTTP2:     true,
+			DisableCompression:    true,
+			ResponseHeaderTimeout: upstreamTimeout,
+			MaxIdleConnsPerHost:   maxIdlePerHost,
+			IdleConnTimeout:       90 * time.Second,
+		},
+		origins: make(map[string]*url.URL, len(apis)),
+		allowed: make(map[string]struct{}, len(apis)),
+	}
+	for name, origin := range apis {
+		u, err := url.Parse(origin)
+		if err != nil {
+			return nil, err
+		}
+		f.origins[name] = &url.URL{Scheme: u.Scheme, Host: u.Host}
+		f.allowed[u.Scheme+"://"+u.Host] = struct{}{}
+	}
+	return f, nil
+}
+
+func (f *forwarder) close() { f.transport.CloseIdleConnections() }
+
+// forward sends r to the API of target and its answer to w. Errors before the
+// answer has begun are returned.
+func (f *forwarder) forward(w http.ResponseWriter, r *http.Request, x *exchange, api string) error {
+	origin, ok := f.origins[api]
+	if !ok {
+		return &provider.TargetError{Reason: "this integration has no address for that API"}
+	}
+	resp, err := x.send(f.request(r, origin), f.transport)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
+		if err := keepHere(resp.Header, origin); err != nil {
+			return err
+		}
+	}
+	header := w.Header()
+	copyDown(header, resp.Header)
+	for name := range resp.Trailer {
+		header.Add("Trailer", name)
+	}
+	w.WriteHeader(resp.StatusCode)
+	if err := copyBody(w, resp); err != nil {
+		// The answer has begun: only a broken connection tells the caller that
+		// it is not whole.
+		panic(http.ErrAbortHandler)
+	}
+	for name, values := range resp.Trailer {
+		header[name] = values
+	}
+	return nil
+}
+
+// request makes the outgoing request. It shares the header with r; the
+// exchange makes the one copy that is changed.
+func (f *forwarder) request(r *http.Request, origin *url.URL) *http.Request {
+	// From the raw target that was checked, not from r.URL, which is decoded.
+	// The grammar knows no escapes in a path, so it goes out byte for byte.
+	path, query, marked := strings.Cut(r.RequestURI, "?")
+	u := &url.URL{
+		Scheme: origin.Scheme, Host: origin.Host,
+		Path: path, RawQuery: query, ForceQuery: marked && query == "",
+	}
+	return (&http.Request{
+		Method:        r.Method,
+		URL:           u,
+		Host:          origin.Host,
+		Header:        r.Header,
+		Body:          r.Body,
+		ContentLength: r.ContentLength,
+		Proto:         "HTTP/1.1",
+		ProtoMajor:    1,
+		ProtoMinor:    1,
+	}).WithContext(r.Context())
+}
+
+// errRedirect says that the API wants to send the caller somewhere else.
+var errRedirect = errors.New("the API redirects to another host")
+
+// keepHere makes a redirect within the API one within the proxy, and refuses
+// any other: the caller would follow it with its proxy key.
+func keepHere(h http.Header, origin *url.URL) error {
+	location := h.Get("Location")
+	if location == "" {
+		return nil
+	}
+	u, err := url.Parse(location)
+	if err != nil {
+		return errRedirect
+	}
+	if u.Host == "" && u.Scheme == "" && u.Opaque == "" {
+		return nil
+	}
+	if u.Scheme != origin.Scheme || !strings.EqualFold(u.Host, origin.Host) || u.User != nil {
+		return errRedirect
+	}
+	u.Scheme, u.Host = "", ""
+	h.Set("Location", u.String())
+	return nil
+}
+
+const copyBufferSize = 32 << 10
+
+var copyBuffers = sync.Pool{New: func() any { return new([copyBufferSize]byte) }}
+
+// copyBody streams the body. One of unknown length is passed on as it comes,
+// because it may be a stream that somebody is waiting for.
+func copyBody(w http.ResponseWriter, resp *http.Response) error {
+	buf := copyBuffers.Get().(*[copyBufferSize]byte)
+	defer copyBuffers.Put(buf)
+	if resp.ContentLength >= 0 {
+		// onlyWriter keeps io.CopyBuffer from handing over to ReadFrom, which
+		// would take a buffer of its own.
+		_, err := io.CopyBuffer(onlyWriter{w}, resp.Body, buf[:])
+		return err
+	}
+	rc := http.NewResponseController(w)
+	for {
+		n, err := resp.Body.Read(buf[:])
+		if n > 0 {
+			if _, err := w.Write(buf[:n]); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			if err := rc.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+				return err
+			}
+		}
+	}
+}
+
+type onlyWriter struct{ io.Writer }
+
+// statusClientGone is what Caddy logs for a caller that hung up.
+const statusClientGone = 499
+
+// clientGone makes an error that is only the caller's leaving into what Caddy
+// expects: nobody is there to read an answer.
+func clientGone(r *http.Request, err error) error {
+	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
+		return caddyhttp.Error(statusClientGone, err)
+	}
+	return nil
+}

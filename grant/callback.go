@@ -1,0 +1,265 @@
+// Copyright 2026 The freshbearer authors
+//
+// Licensed under the Apache License, Version 2.0 (the "License");
+// you may not use this file except in compliance with the License.
+// You may obtain a copy of the License at
+//
+//     http://www.apache.org/licenses/LICENSE-2.0
+//
+// Unless required by applicable law or agreed to in writing, software
+// distributed under the License is distributed on an "AS IS" BASIS,
+// WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+// See the License for the specific language governing permissions and
+// limitations under the License.
+
+package grant
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/freshbearer/freshbearer/provider"
+	"github.com/freshbearer/freshbearer/secret"
+	"github.com/freshbearer/freshbearer/tokenstore"
+)
+
+// Callback is what the browser brought back from the provider.
+type Callback struct {
+	// Integration is the integration whose redirect URL was called.
+	Integration string
+	// Query is the callback's query, Cookie the value of the cookie that
+	// StateCookie names.
+	Query  url.Values
+	Cookie string
+	// MayReplace tells whether the caller of the link may replace the grant of
+	// a connection that belongs to owner.
+	MayReplace func(caller, owner, connection string) bool
+}
+
+// FinishAuthorization redeems a callback and stores the grant. The work is
+// done even if ctx ends: a code can be redeemed once.
+//
+// The error is an *AuthorizationError.
+func (k *Keeper) FinishAuthorization(ctx context.Context, cb Callback) (Result, error) {
+	if err := k.begin(); err != nil {
+		return Result{}, &AuthorizationError{Failure: FailureStorage, Err: err}
+	}
+	type outcome struct {
+		result Result
+		err    error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		defer k.work.Done()
+		ctx, cancel := k.detach(ctx)
+		defer cancel()
+		result, err := k.finish(ctx, cb)
+		done <- outcome{result, err}
+	}()
+	select {
+	case o := <-done:
+		return o.result, o.err
+	case <-ctx.Done():
+		return Result{}, &AuthorizationError{Failure: FailureUnavailable, Err: ctx.Err()}
+	}
+}
+
+func (k *Keeper) finish(ctx context.Context, cb Callback) (Result, error) {
+	state, single := only(cb.Query, "state")
+	if !single {
+		return Result{}, &AuthorizationError{Failure: FailureCallback}
+	}
+	b, err := k.takeState(ctx, state, cb.Cookie)
+	if err != nil {
+		return Result{}, err
+	}
+	result, err := k.redeem(ctx, cb, b)
+	if err != nil {
+		var e *AuthorizationError
+		if !errors.As(err, &e) {
+			e = &AuthorizationError{Failure: FailureStorage, Err: err}
+		}
+		e.ReturnURL = b.Link.ReturnURL
+		k.logger.Warn("authorization failed", zap.String("integration", cb.Integration),
+			zap.String("failure", string(e.Failure)), zap.String("trace_id", e.TraceID), zap.Error(e.Err))
+		return Result{}, e
+	}
+	return result, nil
+}
+
+func (k *Keeper) redeem(ctx context.Context, cb Callback, b *begun) (Result, error) {
+	in := k.integration(cb.Integration)
+	if in == nil || b.Link.Integration != cb.Integration ||
+		b.ClientID != in.Client.ClientID || b.TokenURL != in.Client.Endpoints.TokenURL {
+		return Result{}, &AuthorizationError{Failure: FailureState}
+	}
+	code, err := codeOf(cb.Query)
+	if err != nil {
+		return Result{}, err
+	}
+	id, err := in.Client.Provider.CallbackConnection(cb.Query)
+	if err != nil {
+		return Result{}, &AuthorizationError{Failure: FailureCallback, Err: err}
+	}
+	tokens, err := in.Client.Exchange(ctx, code, b.Verifier)
+	if err != nil {
+		return Result{}, exchangeError(tokenError(err))
+	}
+	// Nothing binds the account in the callback to the code: whoever edits it
+	// would overwrite somebody else's connection.
+	account, err := k.prove(ctx, in, tokens, id)
+	if err != nil {
+		return Result{}, err
+	}
+	if b.Link.Connection != "" && b.Link.Connection != id {
+		k.revokeUnwanted(ctx, in, tokens, id)
+		return Result{}, &AuthorizationError{Failure: FailureOtherAccount}
+	}
+	record, err := k.install(ctx, in, cb, b.Link, tokens, account)
+	if err != nil {
+		return Result{}, err
+	}
+	k.logger.Info("connected", k.fields(record)...)
+	return Result{
+		Integration: in.Name, Connection: id, Account: account.Name, ReturnURL: b.Link.ReturnURL,
+	}, nil
+}
+
+func codeOf(query url.Values) (string, error) {
+	refusal, ok1 := only(query, "error")
+	code, ok2 := only(query, "code")
+	switch {
+	case !ok1 || !ok2:
+		return "", &AuthorizationError{Failure: FailureCallback}
+	case refusal == "access_denied":
+		return "", &AuthorizationError{Failure: FailureDenied}
+	case refusal != "":
+		return "", &AuthorizationError{Failure: FailureProvider, Detail: clean(refusal)}
+	case code == "" || len(code) > 1024:
+		return "", &AuthorizationError{Failure: FailureCallback}
+	}
+	return code, nil
+}
+
+// clean keeps of a text that strangers may have written what an OAuth error
+// code can hold (RFC 6749 §4.1.2.1), and not much of it.
+func clean(s string) string {
+	var out []byte
+	for i := 0; i < len(s) && len(out) < 64; i++ {
+		if c := s[i]; c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-' || c == '.' {
+			out = append(out, c)
+		}
+	}
+	return string(out)
+}
+
+func exchangeError(e *provider.TokenError) *AuthorizationError {
+	failure := FailureUnavailable
+	switch e.Outcome {
+	case provider.OutcomeInvalidGrant:
+		failure = FailureCode
+	case provider.OutcomeClientRefused:
+		failure = FailureClient
+	}
+	return &AuthorizationError{Failure: failure, Detail: e.Description, TraceID: e.TraceID, Err: e}
+}
+
+// proofTries is how often the account is asked for: the code is spent, so a
+// hiccup of the API would cost the human another round.
+const proofTries = 3
+
+func (k *Keeper) prove(ctx context.Context, in *Integration, tokens *provider.Tokens, id string) (provider.Account, error) {
+	var err error
+	for try := range proofTries {
+		if try > 0 {
+			select {
+			case <-k.clock.After(time.Duration(try) * time.Second):
+			case <-ctx.Done():
+				return provider.Account{}, &AuthorizationError{Failure: FailureUnavailable, Err: ctx.Err()}
+			}
+		}
+		var account provider.Account
+		account, err = in.Client.Account(ctx, tokens.AccessToken, id)
+		if err == nil {
+			return account, nil
+		}
+		if errors.Is(err, provider.ErrAccountMismatch) {
+			return provider.Account{}, &AuthorizationError{Failure: FailureAccount, Err: err}
+		}
+	}
+	return provider.Account{}, &AuthorizationError{Failure: FailureUnavailable, Err: err}
+}
+
+// revokeUnwanted gives back a grant that nobody asked for, unless the same
+// account is connected here: revoking any token may end all of its grants.
+func (k *Keeper) revokeUnwanted(ctx context.Context, in *Integration, tokens *provider.Tokens, id string) {
+	key := tokenstore.Key{Integration: in.Name, Connection: id}
+	if _, err := k.vault.Load(ctx, key); !errors.Is(err, tokenstore.ErrNotFound) {
+		return
+	}
+	if err := in.Client.Revoke(ctx, tokens.RefreshToken); err != nil {
+		k.logger.Warn("an unwanted grant could not be revoked", zap.String("integration", in.Name), zap.Error(err))
+	}
+}
+
+// installTries bounds how often a new grant may lose against refreshes of the
+// one it replaces.
+const installTries = 5
+
+// install stores a new grant over whatever was there, and publishes it.
+func (k *Keeper) install(ctx context.Context, in *Integration, cb Callback, link Link, tokens *provider.Tokens, account provider.Account) (*tokenstore.Record, error) {
+	key := tokenstore.Key{Integration: in.Name, Connection: account.Connection}
+	var err error
+	for range installTries {
+		var record *tokenstore.Record
+		record, err = k.vault.Load(ctx, key)
+		if errors.Is(err, tokenstore.ErrNotFound) {
+			record, err = &tokenstore.Record{Key: key, Owner: link.Caller}, nil
+		}
+		if err != nil {
+			return nil, &AuthorizationError{Failure: FailureStorage, Err: err}
+		}
+		// A link that is bound to the connection was made for one who may use it.
+		if record.Epoch > 0 && link.Connection != key.Connection && !cb.MayReplace(link.Caller, record.Owner, key.Connection) {
+			return nil, &AuthorizationError{Failure: FailureOwned}
+		}
+		k.authorize(record, in, tokens, account)
+		err = k.vault.Save(context.WithoutCancel(ctx), record)
+		if err == nil {
+			c := k.lockConnection(key)
+			k.publish(c, record)
+			c.pending = nil
+			c.failures, c.failure = 0, nil
+			c.notBefore.Store(0)
+			c.mu.Unlock()
+			return record, nil
+		}
+		if !errors.Is(err, tokenstore.ErrConflict) {
+			break
+		}
+	}
+	return nil, &AuthorizationError{Failure: FailureStorage, Err: err}
+}
+
+// authorize enters a new authorization into the record.
+func (k *Keeper) authorize(r *tokenstore.Record, in *Integration, tokens *provider.Tokens, account provider.Account) {
+	now := k.clock.Now()
+	r.Provider, r.Environment, r.ClientID = in.Provider, in.Environment, in.Client.ClientID
+	r.Account = account.Name
+	r.Scopes = slices.Clone(in.Client.Scopes)
+	r.Epoch++
+	r.AuthorizationExpiresAt = time.Time{}
+	applyTokens(r, tokens)
+	// The former authorization's token is nobody's predecessor.
+	r.PreviousRefreshToken = secret.String{}
+	r.State, r.Cause, r.Since = tokenstore.StateConnected, "", now
+	r.ProviderError, r.TraceID = "", ""
+	r.UnansweredSince = time.Time{}
+	r.ConnectedAt = now
+	r.Note(tokenstore.HistoryEntry{Time: now, Event: "connected", Generation: r.Generation, TraceID: tokens.TraceID})
+}

@@ -1,0 +1,95 @@
+// Copyright 2026 The freshbearer authors
+//
+// Licensed under the Apache License, Version 2.0 (the "License");
+// you may not use this file except in compliance with the License.
+// You may obtain a copy of the License at
+//
+//     http://www.apache.org/licenses/LICENSE-2.0
+//
+// Unless required by applicable law or agreed to in writing, software
+// distributed under the License is distributed on an "AS IS" BASIS,
+// WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+// See the License for the specific language governing permissions and
+// limitations under the License.
+
+package grant
+
+import (
+	"context"
+
+	"go.uber.org/zap"
+
+	"github.com/freshbearer/freshbearer/provider"
+	"github.com/freshbearer/freshbearer/tokenstore"
+)
+
+// confirm decides on an invalid_grant. Intuit's own list of its causes holds
+// outages, races and wrong keys, so a human is only asked after each of them
+// has been ruled out.
+func (k *Keeper) confirm(ctx context.Context, c *connection, in *Integration, record *tokenstore.Record, first *provider.TokenError) (*Snapshot, error) {
+	stored, err := k.vault.Load(ctx, c.key)
+	if err == nil && (stored.Generation != record.Generation || stored.Epoch != record.Epoch) {
+		// Someone else rotated the token: theirs is the good one.
+		if snap := k.publish(c, stored); snap.usable(k.clock.Now()) {
+			return snap, nil
+		}
+	}
+	if record.ClientID != in.Client.ClientID {
+		return k.pronounce(ctx, c, record, tokenstore.CauseWrongClient, first)
+	}
+
+	// Not for a verdict alone: the flight's deadline, or the process's end,
+	// leaves the question open.
+	timer := k.clock.NewTimer(k.opts.ConfirmAfter)
+	defer timer.Stop()
+	select {
+	case <-timer.Chan():
+	case <-ctx.Done():
+		return nil, k.setAside(c, record, first)
+	}
+	tokens, err := in.Client.Refresh(ctx, record.RefreshToken)
+	if err == nil {
+		return k.commit(ctx, c, in, record, tokens)
+	}
+	second := tokenError(err)
+	if second.Outcome != provider.OutcomeInvalidGrant {
+		return nil, k.setAside(c, record, second)
+	}
+	return k.pronounce(ctx, c, record, k.cause(record), second)
+}
+
+// cause computes from the record why the provider refuses its refresh token.
+func (k *Keeper) cause(r *tokenstore.Record) tokenstore.Cause {
+	now := k.clock.Now()
+	switch {
+	case !r.AuthorizationExpiresAt.IsZero() && !now.Before(r.AuthorizationExpiresAt):
+		return tokenstore.CauseAuthorizationExpired
+	case !r.RefreshExpiresAt.IsZero() && !now.Before(r.RefreshExpiresAt):
+		return tokenstore.CauseRefreshTokenExpired
+	case !r.UnansweredSince.IsZero():
+		return tokenstore.CauseRefreshResponseLost
+	}
+	return tokenstore.CauseRevokedOrReplaced
+}
+
+// pronounce marks the grant as dead. The record stays, tokens and all.
+func (k *Keeper) pronounce(ctx context.Context, c *connection, record *tokenstore.Record, cause tokenstore.Cause, refusal *provider.TokenError) (*Snapshot, error) {
+	next := *record
+	next.State, next.Cause, next.Since = tokenstore.StateNeedsReauth, cause, k.clock.Now()
+	next.ProviderError, next.TraceID = refusal.Code, refusal.TraceID
+	next.Note(tokenstore.HistoryEntry{
+		Time: k.clock.Now(), Event: "needs_reauth: " + string(cause), Generation: record.Generation,
+		Error: refusal.Code, Description: refusal.Description, TraceID: refusal.TraceID,
+	})
+	snap, err := k.settle(context.WithoutCancel(ctx), c, &next)
+	if err != nil {
+		return nil, err
+	}
+	c.succeeded()
+	if snap.State != tokenstore.StateNeedsReauth {
+		return snap, nil // reconnected meanwhile
+	}
+	k.logger.Warn("connection must be authorized again", k.fields(&next,
+		zap.String("cause", string(cause)), zap.String("provider_error", refusal.Code), zap.String("trace_id", refusal.TraceID))...)
+	return nil, reauthorization(snap)
+}

@@ -1,0 +1,136 @@
+// Copyright 2026 The freshbearer authors
+//
+// Licensed under the Apache License, Version 2.0 (the "License");
+// you may not use this file except in compliance with the License.
+// You may obtain a copy of the License at
+//
+//     http://www.apache.org/licenses/LICENSE-2.0
+//
+// Unless required by applicable law or agreed to in writing, software
+// distributed under the License is distributed on an "AS IS" BASIS,
+// WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+// See the License for the specific language governing permissions and
+// limitations under the License.
+
+package grant
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/freshbearer/freshbearer/secret"
+	"github.com/freshbearer/freshbearer/tokenstore"
+)
+
+// Snapshot is the immutable view of one generation of a grant.
+type Snapshot struct {
+	tokenstore.Key
+	Epoch      uint64
+	Generation uint64
+
+	State         tokenstore.State
+	Cause         tokenstore.Cause
+	Since         time.Time
+	ProviderError string
+	TraceID       string
+
+	// Owner is the caller whose link created the connection; Account is its
+	// name for people.
+	Owner   string
+	Account string
+
+	authorization secret.String
+	life          time.Duration
+	expiresAt     time.Time
+	refreshAt     time.Time
+
+	// accepted is shared by all snapshots of one generation: it is the one
+	// thing about a generation that is learned later.
+	accepted *atomic.Bool
+}
+
+// Authorization is the value of the Authorization field for a request to the
+// API.
+func (s *Snapshot) Authorization() secret.String { return s.authorization }
+
+// ExpiresAt is when the access token ends.
+func (s *Snapshot) ExpiresAt() time.Time { return s.expiresAt }
+
+// Accepted notes that the API took the access token. A token that was accepted
+// and is refused later has really died, and is worth a refresh at once.
+func (s *Snapshot) Accepted() {
+	// The load keeps the cache line shared between cores.
+	if !s.accepted.Load() {
+		s.accepted.Store(true)
+	}
+}
+
+func (s *Snapshot) left(now time.Time) time.Duration { return s.expiresAt.Sub(now) }
+
+func (s *Snapshot) usable(now time.Time) bool {
+	return now.Before(s.expiresAt) && s.State != tokenstore.StateDisconnected
+}
+
+// windowShare bounds the refresh window to a share of the token's life, so
+// that a short-lived token is not refreshed all the time.
+const windowShare = 6
+
+func newSnapshot(r *tokenstore.Record, refreshBefore time.Duration, previous *Snapshot) *Snapshot {
+	s := &Snapshot{
+		Key:        r.Key,
+		Epoch:      r.Epoch,
+		Generation: r.Generation,
+
+		State:         r.State,
+		Cause:         r.Cause,
+		Since:         r.Since,
+		ProviderError: r.ProviderError,
+		TraceID:       r.TraceID,
+
+		Owner:   r.Owner,
+		Account: r.Account,
+	}
+	if !r.AccessToken.Empty() {
+		s.authorization = secret.New("Bearer " + r.AccessToken.Reveal())
+		s.life = r.AccessExpiresAt.Sub(r.AccessIssuedAt)
+		s.expiresAt = r.AccessExpiresAt
+	}
+	window := min(refreshBefore, s.life/windowShare)
+	// Up to half a window more, different for every connection: a herd of
+	// tokens that were issued together is not refreshed together.
+	s.refreshAt = s.expiresAt.Add(-window - time.Duration(float64(window)/2*share(r.Key)))
+
+	if previous != nil && previous.Epoch == s.Epoch && previous.Generation == s.Generation {
+		s.accepted = previous.accepted
+		if previous.expiresAt.Before(s.expiresAt) {
+			// The token was refused before its time; storing a new state must
+			// not make it look good again.
+			s.expiresAt = previous.expiresAt
+		}
+	} else {
+		s.accepted = new(atomic.Bool)
+	}
+	return s
+}
+
+// refused returns the snapshot as it is after the API refused its token.
+func (s *Snapshot) refused(now time.Time) *Snapshot {
+	dead := *s
+	if now.Before(dead.expiresAt) {
+		dead.expiresAt = now
+	}
+	return &dead
+}
+
+// share spreads keys evenly over [0, 1), the same way every time (FNV-1a).
+func share(key tokenstore.Key) float64 {
+	const offset, prime = 14695981039346656037, 1099511628211
+	h := uint64(offset)
+	for _, s := range [...]string{key.Integration, key.Connection} {
+		for i := range len(s) {
+			h = (h ^ uint64(s[i])) * prime
+		}
+		h *= prime
+	}
+	return float64(h>>11) / (1 << 53)
+}

@@ -1,0 +1,218 @@
+// Copyright 2026 The freshbearer authors
+//
+// Licensed under the Apache License, Version 2.0 (the "License");
+// you may not use this file except in compliance with the License.
+// You may obtain a copy of the License at
+//
+//     http://www.apache.org/licenses/LICENSE-2.0
+//
+// Unless required by applicable law or agreed to in writing, software
+// distributed under the License is distributed on an "AS IS" BASIS,
+// WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+// See the License for the specific language governing permissions and
+// limitations under the License.
+
+package freshbearer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/freshbearer/freshbearer/grant"
+	"github.com/freshbearer/freshbearer/provider"
+)
+
+// Handler is a reverse proxy to a provider's API. It lets callers in by their
+// proxy key, finds the connection in the request's target, and forwards the
+// request with a fresh access token. It answers every request, and calls no
+// handler after it.
+type Handler struct {
+	// The integration, by its name in the freshbearer app.
+	Integration string `json:"integration,omitempty"`
+
+	// Caddy's own reverse proxy, if it shall forward the requests. Its
+	// upstreams default to the integration's API, and its transport carries the
+	// token: `freshbearer`, with the settings of the `http` transport.
+	ReverseProxyRaw json.RawMessage `json:"reverse_proxy,omitempty" caddy:"namespace=http.handlers inline_key=handler"`
+
+	app          *App
+	integration  *Integration
+	logger       *zap.Logger
+	forwarder    *forwarder
+	reverseProxy caddyhttp.MiddlewareHandler
+	// origins are where the reverse proxy may send tokens.
+	origins map[string]struct{}
+}
+
+// CaddyModule returns the Caddy module information.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.freshbearer",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// Provision sets up the handler.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger()
+	var err error
+	if h.app, err = theApp(ctx); err != nil {
+		return err
+	}
+	if h.integration, err = h.app.integration(h.Integration); err != nil {
+		return err
+	}
+	if h.ReverseProxyRaw != nil {
+		return h.provisionReverseProxy(ctx)
+	}
+	h.forwarder, err = newForwarder(h.integration.client.Endpoints.APIs)
+	return err
+}
+
+// Cleanup closes idle connections; requests under way go on.
+func (h *Handler) Cleanup() error {
+	if h.forwarder != nil {
+		h.forwarder.close()
+	}
+	return nil
+}
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	x, target, err := h.admit(r)
+	if err == nil {
+		err = h.forward(w, r, x, target)
+	}
+	if err == nil {
+		return nil
+	}
+	if gone := clientGone(r, err); gone != nil {
+		return gone
+	}
+	p := problemFor(x, err)
+	if p.status() >= http.StatusInternalServerError {
+		h.logger.Warn("answering for the API", zap.Int("status", p.status()), zap.Error(err))
+	}
+	p.write(w, r)
+	return nil
+}
+
+// admit decides whether the request may go on, and for which connection. The
+// order matters: nobody learns anything, and nothing is looked up, before the
+// caller is known.
+func (h *Handler) admit(r *http.Request) (*exchange, provider.Target, error) {
+	if p := methodProblem(r); p != nil {
+		return nil, provider.Target{}, p
+	}
+	caller := h.app.callers.authenticate(r)
+	if caller == nil {
+		return nil, provider.Target{}, unauthorized()
+	}
+	target, err := h.integration.provider.ParseTarget(r.RequestURI)
+	if err != nil {
+		return nil, target, err
+	}
+	connection, err := h.connection(r, target)
+	if err != nil {
+		return nil, target, err
+	}
+	keeper, err := h.app.keeper()
+	if err != nil {
+		return nil, target, &grant.UnavailableError{Reason: grant.ReasonStorage, RetryAfter: time.Second, Err: err}
+	}
+	x := &exchange{
+		keeper:      keeper,
+		integration: h.integration,
+		caller:      caller,
+		key:         h.integration.key(connection),
+	}
+	if err := x.entitled(r.Context()); err != nil {
+		return nil, target, err
+	}
+	return x, target, nil
+}
+
+// connection reads which connection the request is for: from the path, or
+// from the header if the API does not carry it in the path.
+func (h *Handler) connection(r *http.Request, target provider.Target) (string, error) {
+	named := r.Header[connectionHeader]
+	switch {
+	case len(named) > 1:
+		return "", badRequest("the " + connectionHeader + " field must not occur twice")
+	case len(named) == 0 && target.Connection == "":
+		return "", badRequest("this API does not carry the connection in its path: name it in the " + connectionHeader + " field")
+	case len(named) == 0:
+		return target.Connection, nil
+	case !h.integration.provider.ValidConnection(named[0]):
+		return "", badRequest("the " + connectionHeader + " field does not hold a connection ID")
+	case target.Connection != "" && target.Connection != named[0]:
+		return "", badRequest("the path and the " + connectionHeader + " field name different connections")
+	}
+	return named[0], nil
+}
+
+// errForbidden says that the caller may not use the connection, whether there
+// is one or not.
+var errForbidden = errors.New("this caller may not use this connection")
+
+// entitled tells whether the caller may use the connection.
+func (x *exchange) entitled(ctx context.Context) error {
+	if x.caller.listed(x.key.Connection) {
+		return nil
+	}
+	snap, err := x.keeper.Peek(ctx, x.key)
+	if err != nil {
+		var unavailable *grant.UnavailableError
+		if errors.As(err, &unavailable) {
+			return err
+		}
+		return errForbidden
+	}
+	if !x.caller.mayUse(x.key.Connection, snap.Owner) {
+		return errForbidden
+	}
+	return nil
+}
+
+func (h *Handler) forward(w http.ResponseWriter, r *http.Request, x *exchange, target provider.Target) error {
+	if h.reverseProxy == nil {
+		x.origins = h.forwarder.allowed
+		return h.forwarder.forward(w, r, x, target.API)
+	}
+	if target.API != "" {
+		return &provider.TargetError{Reason: "this API is not behind the configured reverse_proxy"}
+	}
+	x.origins = h.origins
+	r = r.WithContext(context.WithValue(r.Context(), exchangeCtxKey{}, x))
+	return h.reverseProxy.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
+		return errors.New("the reverse proxy did not answer")
+	}))
+}
+
+// methodProblem refuses what would take the connection out of our hands
+// (CONNECT, Upgrade) or hand the token back (TRACE).
+func methodProblem(r *http.Request) *problem {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
+	default:
+		return methodNotAllowed("GET, HEAD, POST, PUT, PATCH, DELETE")
+	}
+	if len(r.Header["Upgrade"]) > 0 {
+		return notImplemented("this proxy does not switch protocols")
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

@@ -1,0 +1,142 @@
+// Copyright 2026 The freshbearer authors
+//
+// Licensed under the Apache License, Version 2.0 (the "License");
+// you may not use this file except in compliance with the License.
+// You may obtain a copy of the License at
+//
+//     http://www.apache.org/licenses/LICENSE-2.0
+//
+// Unless required by applicable law or agreed to in writing, software
+// distributed under the License is distributed on an "AS IS" BASIS,
+// WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+// See the License for the specific language governing permissions and
+// limitations under the License.
+
+package freshbearer
+
+import (
+	"net/http"
+	"net/textproto"
+	"slices"
+	"strings"
+)
+
+// connectionHeader names the connection of a request to an API that does not
+// carry it in its path.
+const connectionHeader = "Freshbearer-Connection"
+
+// hopByHop are the fields that end at every hop (RFC 9110 §7.6.1), with those
+// that older clients still send.
+var hopByHop = []string{
+	"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization",
+	"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings",
+}
+
+// neverUp are fields that end here: credentials and cookies of the caller, and
+// what could make the API see another request than the one that was checked.
+var neverUp = []string{
+	"Authorization", connectionHeader, "Cookie", "Expect",
+	"Forwarded", "X-Real-Ip", "X-Http-Method", "X-Http-Method-Override", "X-Method-Override",
+	"X-Original-Url", "X-Rewrite-Url", "X-Original-Host", "X-Host",
+}
+
+// neverDown are fields of the API's answer that would speak for this host.
+var neverDown = []string{"Set-Cookie", "Set-Cookie2", "Alt-Svc", "Strict-Transport-Security", "Public-Key-Pins", "Server"}
+
+var (
+	upStripped   = fieldSet(hopByHop, neverUp)
+	downStripped = fieldSet(hopByHop, neverDown)
+)
+
+func fieldSet(lists ...[]string) map[string]struct{} {
+	set := make(map[string]struct{})
+	for _, name := range slices.Concat(lists...) {
+		set[name] = struct{}{}
+	}
+	return set
+}
+
+// upstreamHeader returns a copy of a caller's header without what must not go
+// up. The values are shared: nothing on the way changes them.
+func upstreamHeader(in http.Header) http.Header {
+	named := connectionNamed(in)
+	out := make(http.Header, len(in)+1)
+	for name, values := range in {
+		if _, ok := upStripped[name]; ok || strings.HasPrefix(name, "X-Forwarded-") {
+			continue
+		}
+		if named != nil && slices.Contains(named, name) {
+			continue
+		}
+		// Servers differ in what they take for a hyphen: `authorization_x` does
+		// no harm, but `authorization` must come from here alone.
+		if strings.ContainsAny(name, "_. ") && disguised(name) {
+			continue
+		}
+		out[name] = values
+	}
+	if _, ok := out["User-Agent"]; !ok {
+		out["User-Agent"] = nil // or net/http would add its own
+	}
+	if accept, ok := out["Accept-Encoding"]; ok {
+		out["Accept-Encoding"] = acceptEncoding(accept)
+	}
+	return out
+}
+
+// connectionNamed returns the canonical names of the fields that the
+// Connection field lists.
+func connectionNamed(h http.Header) []string {
+	var named []string
+	for _, line := range h["Connection"] {
+		for name := range strings.SplitSeq(line, ",") {
+			if name = textproto.TrimString(name); name != "" {
+				named = append(named, http.CanonicalHeaderKey(name))
+			}
+		}
+	}
+	return named
+}
+
+// disguised tells whether a field name is one of those that never go up in
+// another spelling.
+func disguised(name string) bool {
+	canonical := http.CanonicalHeaderKey(strings.NewReplacer("_", "-", ".", "-", " ", "-").Replace(name))
+	_, stripped := upStripped[canonical]
+	return stripped || strings.HasPrefix(canonical, "X-Forwarded-")
+}
+
+var (
+	gzipOnly     = []string{"gzip"}
+	identityOnly = []string{"identity"}
+)
+
+// acceptEncoding reduces what the caller accepts to what can be decoded here:
+// a refusal has to be read before it may be passed on.
+func acceptEncoding(values []string) []string {
+	for _, line := range values {
+		for item := range strings.SplitSeq(line, ",") {
+			coding, weight, _ := strings.Cut(item, ";")
+			if strings.EqualFold(textproto.TrimString(coding), "gzip") && !zeroWeight(weight) {
+				return gzipOnly
+			}
+		}
+	}
+	return identityOnly
+}
+
+func zeroWeight(weight string) bool {
+	name, value, _ := strings.Cut(textproto.TrimString(weight), "=")
+	return strings.EqualFold(textproto.TrimString(name), "q") && strings.Trim(textproto.TrimString(value), "0.") == ""
+}
+
+// copyDown adds the fields of the API's answer to the one for the caller.
+func copyDown(dst, src http.Header) {
+	named := connectionNamed(src)
+	for name, values := range src {
+		if _, ok := downStripped[name]; ok || slices.Contains(named, name) {
+			continue
+		}
+		dst[name] = values
+	}
+}

@@ -1,0 +1,298 @@
+// Copyright 2026 The freshbearer authors
+//
+// Licensed under the Apache License, Version 2.0 (the "License");
+// you may not use this file except in compliance with the License.
+// You may obtain a copy of the License at
+//
+//     http://www.apache.org/licenses/LICENSE-2.0
+//
+// Unless required by applicable law or agreed to in writing, software
+// distributed under the License is distributed on an "AS IS" BASIS,
+// WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+// See the License for the specific language governing permissions and
+// limitations under the License.
+
+package freshbearer
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/freshbearer/freshbearer/grant"
+	"github.com/freshbearer/freshbearer/provider"
+	"github.com/freshbearer/freshbearer/tokenstore"
+)
+
+// Integration is one client registration (an "app" in a provider's portal).
+type Integration struct {
+	// The provider: the name of a module in the namespace
+	// `freshbearer.providers`. Default: the integration's name.
+	Provider string `json:"provider,omitempty"`
+
+	// The provider's environment that the client is registered in. Default:
+	// the provider's first, for QuickBooks `production`.
+	Environment string `json:"environment,omitempty"`
+
+	// The client ID. Placeholders are expanded.
+	ClientID string `json:"client_id,omitempty"`
+
+	// The client secret, as a placeholder.
+	ClientSecret string `json:"client_secret,omitempty"`
+
+	// The address of the callback as browsers reach it, exactly as it is
+	// registered at the provider; it ends in `/callback`.
+	RedirectURL string `json:"redirect_url,omitempty"`
+
+	// The scopes to ask for.
+	Scopes []string `json:"scopes,omitempty"`
+
+	// How long before its end an access token is refreshed. A sixth of the
+	// token's life is the most. Default: 10m.
+	RefreshBefore caddy.Duration `json:"refresh_before,omitempty"`
+
+	// How many bytes of a request's body are held so that the request can be
+	// sent again. A longer body is streamed, and sent once. Default: 1 MiB.
+	ReplayBuffer int64 `json:"replay_buffer,omitempty"`
+
+	// The status that says that a human must authorize again. Default: 428.
+	ReauthStatus int `json:"reauth_status,omitempty"`
+
+	// The origins that a connect link's return URL may have.
+	ReturnURLs []string `json:"return_urls,omitempty"`
+
+	// How long a connect link can be opened. Default: 15m.
+	LinkLifetime caddy.Duration `json:"link_lifetime,omitempty"`
+
+	// How long the reauth_url of an answer can be opened. Default: 168h.
+	ReauthLinkLifetime caddy.Duration `json:"reauth_link_lifetime,omitempty"`
+
+	// Addresses other than the provider's own, for tests and regional hosts.
+	// https only, except on loopback.
+	AuthorizeURL string `json:"authorize_url,omitempty"`
+	TokenURL     string `json:"token_url,omitempty"`
+	RevokeURL    string `json:"revoke_url,omitempty"`
+	APIURL       string `json:"api_url,omitempty"`
+
+	name     string
+	provider provider.Provider
+	client   *provider.Client
+	redirect *url.URL
+	returns  map[string]struct{}
+}
+
+const (
+	defaultRefreshBefore      = 10 * time.Minute
+	defaultReplayBuffer       = 1 << 20
+	maxReplayBuffer           = 64 << 20
+	defaultReauthStatus       = 428
+	defaultLinkLifetime       = 15 * time.Minute
+	defaultReauthLinkLifetime = 7 * 24 * time.Hour
+	callbackSuffix            = "/callback"
+)
+
+func (in *Integration) provision(ctx caddy.Context, repl *caddy.Replacer, name string) error {
+	in.name = name
+	if in.Provider == "" {
+		in.Provider = name
+	}
+	module, err := ctx.LoadModuleByID("freshbearer.providers."+in.Provider, nil)
+	if err != nil {
+		return fmt.Errorf("no provider %q in this build: %w", in.Provider, err)
+	}
+	in.provider = module.(provider.Provider)
+	if err := in.defaults(); err != nil {
+		return err
+	}
+	clientID, err := repl.ReplaceOrErr(in.ClientID, true, true)
+	if err != nil || clientID == "" {
+		return fmt.Errorf("client_id is missing or empty: %q", in.ClientID)
+	}
+	if in.ClientSecret == "" {
+		return fmt.Errorf("client_secret is missing")
+	}
+	clientSecret, err := expandSecret(repl, "client_secret", in.ClientSecret)
+	if err != nil {
+		return err
+	}
+	endpoints, err := in.endpoints(repl)
+	if err != nil {
+		return err
+	}
+	if err := in.checkURLs(repl); err != nil {
+		return err
+	}
+	in.client = &provider.Client{
+		Provider:     in.provider,
+		Endpoints:    endpoints,
+		ClientID:     clientID,
+		ClientSecret: clientSecret,
+		RedirectURL:  in.redirect.String(),
+		Scopes:       in.Scopes,
+	}
+	return nil
+}
+
+func (in *Integration) defaults() error {
+	environments := in.provider.Environments()
+	if in.Environment == "" {
+		in.Environment = environments[0]
+	}
+	if !slices.Contains(environments, in.Environment) {
+		return fmt.Errorf("environment %q is not one of %s", in.Environment, strings.Join(environments, ", "))
+	}
+	if len(in.Scopes) == 0 {
+		return fmt.Errorf("scopes are missing")
+	}
+	if in.RefreshBefore == 0 {
+		in.RefreshBefore = caddy.Duration(defaultRefreshBefore)
+	}
+	if in.ReplayBuffer == 0 {
+		in.ReplayBuffer = defaultReplayBuffer
+	}
+	if in.ReplayBuffer < 0 || in.ReplayBuffer > maxReplayBuffer {
+		return fmt.Errorf("replay_buffer must be between 1 byte and %d bytes; every request in flight may hold that much", maxReplayBuffer)
+	}
+	if in.ReauthStatus == 0 {
+		in.ReauthStatus = defaultReauthStatus
+	}
+	if in.ReauthStatus < 400 || in.ReauthStatus > 499 {
+		return fmt.Errorf("reauth_status %d is not a 4xx status", in.ReauthStatus)
+	}
+	if in.LinkLifetime == 0 {
+		in.LinkLifetime = caddy.Duration(defaultLinkLifetime)
+	}
+	if in.ReauthLinkLifetime == 0 {
+		in.ReauthLinkLifetime = caddy.Duration(defaultReauthLinkLifetime)
+	}
+	if in.RefreshBefore < 0 || in.LinkLifetime < 0 || in.ReauthLinkLifetime < 0 {
+		return fmt.Errorf("refresh_before, link_lifetime and reauth_link_lifetime must not be negative")
+	}
+	return nil
+}
+
+// endpoints returns the provider's addresses with the configured ones over
+// them.
+func (in *Integration) endpoints(repl *caddy.Replacer) (provider.Endpoints, error) {
+	e := in.provider.Endpoints(in.Environment)
+	for setting, override := range map[string]struct{ from, to *string }{
+		"authorize_url": {&in.AuthorizeURL, &e.AuthorizeURL},
+		"token_url":     {&in.TokenURL, &e.TokenURL},
+		"revoke_url":    {&in.RevokeURL, &e.RevokeURL},
+	} {
+		if *override.from == "" {
+			continue
+		}
+		u, err := safeURL(repl, setting, *override.from)
+		if err != nil {
+			return e, err
+		}
+		*override.to = u.String()
+	}
+	if in.APIURL != "" {
+		u, err := safeURL(repl, "api_url", in.APIURL)
+		if err != nil {
+			return e, err
+		}
+		if u.Path != "" && u.Path != "/" || u.RawQuery != "" {
+			return e, fmt.Errorf("api_url must be a scheme and a host only, such as %s", e.APIs[""])
+		}
+		apis := make(map[string]string, len(e.APIs))
+		for name := range e.APIs {
+			apis[name] = u.Scheme + "://" + u.Host
+		}
+		e.APIs = apis
+	}
+	return e, nil
+}
+
+func (in *Integration) checkURLs(repl *caddy.Replacer) error {
+	if in.RedirectURL == "" {
+		return fmt.Errorf("redirect_url is missing")
+	}
+	var err error
+	if in.redirect, err = safeURL(repl, "redirect_url", in.RedirectURL); err != nil {
+		return err
+	}
+	if in.redirect.RawQuery != "" || in.redirect.Fragment != "" || !strings.HasSuffix(in.redirect.Path, callbackSuffix) {
+		return fmt.Errorf("redirect_url must end in %s and have no query, such as https://qb.example.com/oauth/callback", callbackSuffix)
+	}
+	in.returns = make(map[string]struct{}, len(in.ReturnURLs))
+	for _, origin := range in.ReturnURLs {
+		u, err := safeURL(repl, "return_urls", origin)
+		if err != nil {
+			return err
+		}
+		if u.Path != "" && u.Path != "/" || u.RawQuery != "" {
+			return fmt.Errorf("return_urls %s: name the origin (scheme, host, port) only", origin)
+		}
+		in.returns[originOf(u)] = struct{}{}
+	}
+	return nil
+}
+
+// safeURL reads an address that credentials or browsers are sent to: https, or
+// plain http on loopback, where nobody listens in.
+func safeURL(repl *caddy.Replacer, setting, raw string) (*url.URL, error) {
+	text, err := repl.ReplaceOrErr(raw, true, true)
+	if err != nil {
+		return nil, fmt.Errorf("%s: expanding %s: it is empty or unknown", setting, raw)
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s %q is not a URL", setting, raw)
+	}
+	if u.Host == "" || u.User != nil || u.Fragment != "" || u.Opaque != "" {
+		return nil, fmt.Errorf("%s %q must be an absolute URL without user or fragment", setting, raw)
+	}
+	if u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())) {
+		return nil, fmt.Errorf("%s %q must be https; plain http is for loopback only", setting, raw)
+	}
+	return u, nil
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+func originOf(u *url.URL) string { return u.Scheme + "://" + strings.ToLower(u.Host) }
+
+// publicURL returns the address of a page beside the callback. It comes from
+// the configuration alone: a Host field is whatever the client likes.
+func (in *Integration) publicURL(page string, query url.Values) string {
+	u := *in.redirect
+	u.Path = strings.TrimSuffix(u.Path, callbackSuffix) + "/" + page
+	u.RawQuery = query.Encode()
+	return u.String()
+}
+
+// basePath is the path that the browser's side lives under.
+func (in *Integration) basePath() string { return strings.TrimSuffix(in.redirect.Path, callbackSuffix) }
+
+// connectURL returns the address that starts an authorization for a link.
+func (in *Integration) connectURL(k *grant.Keeper, link grant.Link) string {
+	return in.publicURL("connect", url.Values{"link": {k.SignLink(link)}})
+}
+
+func (in *Integration) forKeeper() *grant.Integration {
+	return &grant.Integration{
+		Name:          in.name,
+		Provider:      in.Provider,
+		Environment:   in.Environment,
+		Client:        in.client,
+		RefreshBefore: time.Duration(in.RefreshBefore),
+	}
+}
+
+func (in *Integration) key(connection string) tokenstore.Key {
+	return tokenstore.Key{Integration: in.name, Connection: connection}
+}

@@ -1,0 +1,130 @@
+// Copyright 2026 The freshbearer authors
+//
+// Licensed under the Apache License, Version 2.0 (the "License");
+// you may not use this file except in compliance with the License.
+// You may obtain a copy of the License at
+//
+//     http://www.apache.org/licenses/LICENSE-2.0
+//
+// Unless required by applicable law or agreed to in writing, software
+// distributed under the License is distributed on an "AS IS" BASIS,
+// WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+// See the License for the specific language governing permissions and
+// limitations under the License.
+
+// Package pages renders the pages that the proxy shows in a browser. They run
+// no script and load nothing, from this host or any other.
+package pages
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"html/template"
+	"net/http"
+	"net/url"
+	"strconv"
+)
+
+// Kind decides how a page looks. It adds no meaning that the words lack.
+type Kind uint8
+
+// The kinds.
+const (
+	Info Kind = iota
+	Success
+	Failure
+)
+
+func (k Kind) String() string {
+	switch k {
+	case Success:
+		return "success"
+	case Failure:
+		return "failure"
+	default:
+		return "info"
+	}
+}
+
+// Page is what a page says. Every text in it is plain text, and may be hostile.
+type Page struct {
+	Kind  Kind
+	Title string
+	// Lead is the one sentence to read.
+	Lead string
+	// Detail are paragraphs under it.
+	Detail []string
+	// Technical is folded away; it is what support will ask for.
+	Technical []Field
+	// Action is the one thing to do next. The zero value is none.
+	Action Action
+}
+
+// Field is a name and its value. One without a value is left out.
+type Field struct{ Name, Value string }
+
+// Action is a link that looks like a button.
+type Action struct {
+	Label string
+	// URL must be absolute, with http or https. Any other leaves the whole
+	// action out: a button that does nothing would be worse than none.
+	URL string
+}
+
+var (
+	//go:embed page.html
+	source string
+	//go:embed style.css
+	style string
+
+	page = template.Must(template.New("page").Parse(source))
+
+	policy = contentSecurityPolicy(style)
+)
+
+// contentSecurityPolicy allows the embedded style by its hash, so that no page
+// needs 'unsafe-inline' or a second request.
+func contentSecurityPolicy(style string) string {
+	sum := sha256.Sum256([]byte(style))
+	return "default-src 'none'" +
+		"; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'" +
+		"; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+}
+
+// Write answers with the page and all the headers it needs.
+func Write(w http.ResponseWriter, status int, p Page) {
+	if !isWeb(p.Action.URL) {
+		p.Action = Action{}
+	}
+	var body bytes.Buffer
+	err := page.Execute(&body, struct {
+		Page
+		Style template.CSS
+	}{p, template.CSS(style)})
+
+	h := w.Header()
+	h.Set("Content-Security-Policy", policy)
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Content-Type-Options", "nosniff")
+	// For browsers that do not know frame-ancestors.
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("X-Robots-Tag", "noindex")
+	h.Set("Cache-Control", "no-store")
+	if err != nil {
+		http.Error(w, http.StatusText(status), status)
+		return
+	}
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(body.Len()))
+	w.WriteHeader(status)
+	_, _ = w.Write(body.Bytes())
+}
+
+// isWeb is stricter than html/template, which lets mailto: and relative
+// references pass.
+func isWeb(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.User == nil
+}

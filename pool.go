@@ -1,0 +1,197 @@
+// Copyright 2026 The freshbearer authors
+//
+// Licensed under the Apache License, Version 2.0 (the "License");
+// you may not use this file except in compliance with the License.
+// You may obtain a copy of the License at
+//
+//     http://www.apache.org/licenses/LICENSE-2.0
+//
+// Unless required by applicable law or agreed to in writing, software
+// distributed under the License is distributed on an "AS IS" BASIS,
+// WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+// See the License for the specific language governing permissions and
+// limitations under the License.
+
+package freshbearer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/freshbearer/freshbearer/grant"
+	"github.com/freshbearer/freshbearer/secret"
+	"github.com/freshbearer/freshbearer/tokenstore"
+)
+
+// keepers holds the process's one keeper for each store, because a reload
+// provisions the new configuration before it stops the old one, and requests
+// of the old one go on after its Cleanup.
+var keepers = caddy.NewUsagePool()
+
+// sharedKeeper is what configurations share. It is cheap until it is opened.
+type sharedKeeper struct {
+	opener tokenstore.Opener
+
+	mu        sync.Mutex
+	keeper    *grant.Keeper
+	recovered bool
+}
+
+// acquire takes a reference to the keeper of the store that opener names.
+func (a *App) acquire(opener tokenstore.Opener) error {
+	identity, err := opener.Identity()
+	if err != nil {
+		return fmt.Errorf("naming the token store: %w", err)
+	}
+	value, _, err := keepers.LoadOrNew(identity, func() (caddy.Destructor, error) {
+		return &sharedKeeper{opener: opener}, nil
+	})
+	if err != nil {
+		return err
+	}
+	a.sharedAs, a.shared = identity, value.(*sharedKeeper)
+	return nil
+}
+
+// release gives the reference back, if there is one.
+func (a *App) release() error {
+	if a.shared == nil {
+		return nil
+	}
+	a.shared = nil
+	_, err := keepers.Delete(a.sharedAs)
+	return err
+}
+
+// open opens the store once; after a failure it can be called again. With the
+// store open already, it only takes over the keys.
+func (s *sharedKeeper) open(keys *tokenstore.Keyring, logger *zap.Logger) (*grant.Keeper, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ctx := context.Background()
+	generated := ""
+	if keys == nil {
+		var err error
+		if keys, generated, err = defaultKeys(); err != nil {
+			return nil, err
+		}
+	}
+	if s.keeper != nil {
+		if err := s.keeper.Vault().UseKeys(ctx, keys); err != nil {
+			return nil, fmt.Errorf("changing the encryption key of the open token store: %w", err)
+		}
+		return s.keeper, nil
+	}
+	store, err := s.opener.Open(logger.Named("store"))
+	if err != nil {
+		return nil, errors.Join(err, removeGenerated(generated))
+	}
+	vault, err := tokenstore.OpenVault(ctx, store, keys)
+	if err != nil {
+		return nil, errors.Join(err, store.Close(), removeGenerated(generated))
+	}
+	if generated != "" {
+		logger.Warn("no encryption_key is configured: one was generated; "+
+			"back it up apart from the data, without it every connection must be authorized again",
+			zap.String("file", generated))
+	}
+	s.keeper = grant.NewKeeper(vault, grant.Options{Logger: logger.Named("grant")})
+	return s.keeper, nil
+}
+
+// recover resolves, once, what a crash left.
+func (s *sharedKeeper) recover(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.recovered {
+		return nil
+	}
+	if err := s.keeper.Recover(ctx); err != nil {
+		return err
+	}
+	s.recovered = true
+	return nil
+}
+
+// Destruct implements caddy.Destructor: it waits for the flights under way.
+func (s *sharedKeeper) Destruct() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.keeper == nil {
+		return nil
+	}
+	return s.keeper.Close()
+}
+
+func expandKeys(repl *caddy.Replacer, placeholders []string) (*tokenstore.Keyring, error) {
+	if len(placeholders) == 0 {
+		return nil, nil
+	}
+	keys := make([]secret.String, 0, len(placeholders))
+	for _, placeholder := range placeholders {
+		key, err := expandSecret(repl, "encryption_key", placeholder)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	ring, err := tokenstore.ParseKeyring(keys...)
+	if err != nil {
+		return nil, fmt.Errorf("encryption_key: %w", err)
+	}
+	return ring, nil
+}
+
+// defaultKeys reads the key of an installation that names none, from Caddy's
+// configuration directory: apart from the data that it seals. If there is no
+// key file, one is made, and its path is returned.
+func defaultKeys() (keys *tokenstore.Keyring, generated string, err error) {
+	path := filepath.Join(caddy.AppConfigDir(), "freshbearer", "encryption.key")
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		key := tokenstore.GenerateKey()
+		if err := writeKey(path, key); err != nil {
+			return nil, "", fmt.Errorf("writing a generated encryption key: %w", err)
+		}
+		keys, err := tokenstore.ParseKeyring(key)
+		return keys, path, err
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("reading the encryption key: %w", err)
+	}
+	keys, err = tokenstore.ParseKeyring(secret.New(string(text)))
+	if err != nil {
+		return nil, "", fmt.Errorf("encryption key in %s: %w", path, err)
+	}
+	return keys, "", nil
+}
+
+// writeKey writes a key that nobody else can read, once: an existing file is
+// never overwritten.
+func writeKey(path string, key secret.String) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(key.Reveal() + "\n")
+	// Before anything is sealed with it, the key must be sure to be there.
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// removeGenerated takes a generated key back that has sealed nothing.
+func removeGenerated(path string) error {
+	if path == "" {
+		return nil
+	}
+	return os.Remove(path)
+}

@@ -1,0 +1,149 @@
+// Copyright 2026 The freshbearer authors
+//
+// Licensed under the Apache License, Version 2.0 (the "License");
+// you may not use this file except in compliance with the License.
+// You may obtain a copy of the License at
+//
+//     http://www.apache.org/licenses/LICENSE-2.0
+//
+// Unless required by applicable law or agreed to in writing, software
+// distributed under the License is distributed on an "AS IS" BASIS,
+// WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+// See the License for the specific language governing permissions and
+// limitations under the License.
+
+// Package badger keeps grants in a Badger database in a local directory. It is
+// the default engine of freshbearer.
+package badger
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/freshbearer/freshbearer/tokenstore"
+)
+
+// Config is where a Badger database is kept. The grants in it are encrypted
+// before Badger sees them. One process at a time can use a directory.
+//
+// The disk of the directory should have 64 MiB to spare: Badger cannot survive
+// a full disk.
+type Config struct {
+	// The directory of the database. It is created, with mode 0700, if it does
+	// not exist, and should be used for nothing else. Placeholders are
+	// replaced. Default: `freshbearer` in Caddy's
+	// [data directory](/docs/conventions#data-directory).
+	Path string `json:"path,omitempty"`
+
+	// path is Path with its placeholders replaced.
+	path string
+}
+
+// CaddyModule returns the Caddy module information.
+func (Config) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "freshbearer.stores.badger",
+		New: func() caddy.Module { return new(Config) },
+	}
+}
+
+// UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
+//
+//	store badger {
+//		path <dir>
+//	}
+//
+// The block and its option may be left out.
+func (c *Config) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the name of the store
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for d.NextBlock(0) {
+		switch d.Val() {
+		case "path":
+			if c.Path != "" {
+				return d.Err("path is already set")
+			}
+			if !d.AllArgs(&c.Path) {
+				return d.ArgErr()
+			}
+			if c.Path == "" {
+				return d.Err("path is empty; leave it out to use the default")
+			}
+		default:
+			return d.Errf("unrecognized option '%s' of the badger store; it has one option: path", d.Val())
+		}
+	}
+	return nil
+}
+
+// Provision replaces the placeholders. It does not open the database, so that
+// a configuration can be validated beside the process that uses it.
+func (c *Config) Provision(_ caddy.Context) error {
+	if c.Path == "" {
+		return nil
+	}
+	path, err := caddy.NewReplacer().ReplaceOrErr(c.Path, true, true)
+	if err != nil {
+		return fmt.Errorf("path of the badger store: %w", err)
+	}
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		return fmt.Errorf("path of the badger store: %s is not a directory", path)
+	}
+	c.path = path
+	return nil
+}
+
+// Identity implements tokenstore.Opener: it returns the absolute path of the
+// directory, with symbolic links resolved as far as it exists.
+func (c *Config) Identity() (string, error) {
+	path := c.path
+	if path == "" {
+		path = c.Path
+	}
+	if path == "" {
+		path = filepath.Join(caddy.AppDataDir(), "freshbearer")
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("path of the badger store: %w", err)
+	}
+	path, err = resolve(path)
+	if err != nil {
+		return "", fmt.Errorf("path of the badger store: %w", err)
+	}
+	return path, nil
+}
+
+// resolve resolves the symbolic links of an absolute path, whose last elements
+// need not exist.
+func resolve(path string) (string, error) {
+	resolved, err := filepath.EvalSymlinks(path)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return resolved, err
+	}
+	parent := filepath.Dir(path)
+	if parent == path {
+		return path, nil
+	}
+	parent, err = resolve(parent)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(parent, filepath.Base(path)), nil
+}
+
+// Interface guards
+var (
+	_ caddy.Module          = (*Config)(nil)
+	_ caddy.Provisioner     = (*Config)(nil)
+	_ caddyfile.Unmarshaler = (*Config)(nil)
+	_ tokenstore.Opener     = (*Config)(nil)
+)

@@ -1,0 +1,240 @@
+// Copyright 2026 The freshbearer authors
+//
+// Licensed under the Apache License, Version 2.0 (the "License");
+// you may not use this file except in compliance with the License.
+// You may obtain a copy of the License at
+//
+//     http://www.apache.org/licenses/LICENSE-2.0
+//
+// Unless required by applicable law or agreed to in writing, software
+// distributed under the License is distributed on an "AS IS" BASIS,
+// WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+// See the License for the specific language governing permissions and
+// limitations under the License.
+
+package tokenstore
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+)
+
+// DefaultPage is how many records List returns if no limit is given, MaxPage
+// how many at most.
+const (
+	DefaultPage = 100
+	MaxPage     = 1000
+)
+
+// maxAttempts bounds what a record remembers of its unfinished writes.
+const maxAttempts = 32
+
+// digest stands for a stored value; the zero digest for no value.
+type digest [sha256.Size]byte
+
+func digestOf(value []byte) digest {
+	if value == nil {
+		return digest{}
+	}
+	return sha256.Sum256(value)
+}
+
+// Load returns the record of a connection. The error is ErrNotFound if there
+// is none, and a *DamagedError if there is one that cannot be read.
+func (v *Vault) Load(ctx context.Context, key Key) (*Record, error) {
+	if err := checkKey(key); err != nil {
+		return nil, err
+	}
+	name := v.names.connection(kindGrant, key)
+	sealed, err := v.store.Get(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("reading the record of connection %q of %q: %w", key.Connection, key.Integration, err)
+	}
+	r, err := v.openRecord(name, sealed)
+	if err == nil && r.Key != key {
+		err = ErrAltered
+	}
+	if err != nil {
+		return nil, &DamagedError{Key: key, Err: err, name: name}
+	}
+	return r, nil
+}
+
+// Save stores a record, and in the same step clears the intent of its
+// connection. It succeeds only if the stored value is the one that r was read
+// from or last saved as (or if there is none, for a record that never was
+// stored); otherwise the error is ErrConflict and nothing was changed.
+//
+// After any other error it is not known whether r was stored. Save may then
+// be called again with r, changed or not: the value of a call that had taken
+// effect after all is no conflict.
+//
+// A history that would make the record too large is stored without its oldest
+// entries.
+func (v *Vault) Save(ctx context.Context, r *Record) error {
+	if err := checkKey(r.Key); err != nil {
+		return err
+	}
+	payload, err := encodeRecord(r)
+	if err != nil {
+		return err
+	}
+	sealed, err := v.ring.Load().seal(v.names.connection(kindGrant, r.Key), r.Generation, payload)
+	if err != nil {
+		return err
+	}
+	if err := v.replace(ctx, r, sealed); err != nil {
+		return fmt.Errorf("saving the record of connection %q of %q: %w", r.Connection, r.Integration, err)
+	}
+	return nil
+}
+
+// Delete deletes a record and the intent of its connection, under the same
+// condition as Save. The record can be saved again, as a new one.
+func (v *Vault) Delete(ctx context.Context, r *Record) error {
+	if err := checkKey(r.Key); err != nil {
+		return err
+	}
+	if err := v.replace(ctx, r, nil); err != nil {
+		return fmt.Errorf("deleting the record of connection %q of %q: %w", r.Connection, r.Integration, err)
+	}
+	return nil
+}
+
+// replace stores value, or deletes the record if it is nil.
+func (v *Vault) replace(ctx context.Context, r *Record, value []byte) error {
+	name := v.names.connection(kindGrant, r.Key)
+	apply := func(old []byte) error {
+		return v.store.Apply(ctx,
+			Change{Name: name, Value: value, Check: true, Old: old},
+			Change{Name: v.names.connection(kindIntent, r.Key)})
+	}
+
+	err := apply(r.sealed)
+	if errors.Is(err, ErrConflict) && len(r.attempts) > 0 {
+		var current []byte
+		current, err = v.store.Get(ctx, name)
+		if errors.Is(err, ErrNotFound) {
+			current, err = nil, nil
+		}
+		if err != nil {
+			return err
+		}
+		if !r.attempted(current) {
+			return ErrConflict
+		}
+		err = apply(current)
+	}
+	switch {
+	case err == nil:
+		r.sealed, r.attempts = value, nil
+	case errors.Is(err, ErrConflict), errors.Is(err, ErrInvalid), errors.Is(err, ErrClosed):
+		// Nothing was applied.
+	default:
+		// A new slice, because copies of the record share the old one.
+		keep := r.attempts[max(0, len(r.attempts)+1-maxAttempts):]
+		r.attempts = append(append(make([]digest, 0, len(keep)+1), keep...), digestOf(value))
+	}
+	return err
+}
+
+// attempted tells whether value is one that an unfinished write may have left.
+func (r *Record) attempted(value []byte) bool {
+	d := digestOf(value)
+	for _, a := range r.attempts {
+		if a == d {
+			return true
+		}
+	}
+	return false
+}
+
+// List returns a page of the records of an integration, or of all if
+// integration is empty, in an order that stays the same but means nothing.
+// cursor is empty for the first page, and then the next of the page before;
+// next is empty after the last page. limit is at most MaxPage; DefaultPage is
+// used if it is not positive.
+//
+// Records that cannot be read do not hide the others: they are left out of
+// records, and err joins a *DamagedError for each. records and next are valid
+// in that case, and only in that case, although err is not nil.
+func (v *Vault) List(ctx context.Context, integration, cursor string, limit int) (records []*Record, next string, err error) {
+	if limit <= 0 {
+		limit = DefaultPage
+	}
+	limit = min(limit, MaxPage)
+	prefix := []byte{byte(kindGrant)}
+	if integration != "" {
+		prefix = v.names.integration(kindGrant, integration)
+	}
+	after, err := decodeCursor(cursor, prefix)
+	if err != nil {
+		return nil, "", err
+	}
+
+	type entry struct{ name, value []byte }
+	var entries []entry
+	more := false
+	err = v.store.Scan(ctx, prefix, after, func(name, value []byte) bool {
+		if len(entries) == limit {
+			more = true
+			return false
+		}
+		entries = append(entries, entry{name, value})
+		return true
+	})
+	if err != nil {
+		return nil, "", fmt.Errorf("listing the records of %q: %w", integration, err)
+	}
+
+	var damaged []error
+	for _, e := range entries {
+		r, err := v.openRecord(e.name, e.value)
+		if err == nil && integration != "" && r.Integration != integration {
+			err = ErrAltered
+		}
+		if err != nil {
+			damaged = append(damaged, &DamagedError{Key: Key{Integration: integration}, Err: err, name: e.name})
+			continue
+		}
+		records = append(records, r)
+	}
+	if more {
+		next = base64.RawURLEncoding.EncodeToString(entries[len(entries)-1].name)
+	}
+	return records, next, errors.Join(damaged...)
+}
+
+func decodeCursor(cursor string, prefix []byte) ([]byte, error) {
+	if cursor == "" {
+		return nil, nil
+	}
+	after, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err != nil || len(after) != 1+integrationSize+connectionSize || !bytes.HasPrefix(after, prefix) {
+		return nil, fmt.Errorf("%w: the cursor does not belong to this list", ErrInvalid)
+	}
+	return after, nil
+}
+
+// openRecord opens the record under a name. It must be the record that the
+// name was made from, so that a record is never served as another one even by
+// a fault of our own.
+func (v *Vault) openRecord(name, sealed []byte) (*Record, error) {
+	opened, err := v.ring.Load().open(name, sealed)
+	if err != nil {
+		return nil, err
+	}
+	r, err := decodeRecord(opened.plaintext)
+	if err != nil {
+		return nil, err
+	}
+	if r.Generation != opened.generation || !bytes.Equal(v.names.connection(kindGrant, r.Key), name) {
+		return nil, ErrAltered
+	}
+	r.sealed = sealed
+	return r, nil
+}

@@ -1,0 +1,308 @@
+// Copyright 2026 The freshbearer authors
+//
+// Licensed under the Apache License, Version 2.0 (the "License");
+// you may not use this file except in compliance with the License.
+// You may obtain a copy of the License at
+//
+//     http://www.apache.org/licenses/LICENSE-2.0
+//
+// Unless required by applicable law or agreed to in writing, software
+// distributed under the License is distributed on an "AS IS" BASIS,
+// WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+// See the License for the specific language governing permissions and
+// limitations under the License.
+
+package freshbearer
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/freshbearer/freshbearer/grant"
+	"github.com/freshbearer/freshbearer/tokenstore"
+)
+
+// exchange is one request on its way to the API.
+type exchange struct {
+	keeper      *grant.Keeper
+	integration *Integration
+	caller      *Caller
+	key         tokenstore.Key
+	// origins are the only places that the token may be sent to.
+	origins map[string]struct{}
+	// snapshot is the one whose token was sent last.
+	snapshot *grant.Snapshot
+	replayed bool
+}
+
+// bodyError says that the caller's body could not be read. It is the caller's
+// affair, not the API's.
+type bodyError struct{ err error }
+
+func (e *bodyError) Error() string { return "reading the request body: " + e.err.Error() }
+func (e *bodyError) Unwrap() error { return e.err }
+
+// streamLeast is how long a token must live on for a body that is streamed and
+// so cannot be sent again.
+const streamLeast = time.Minute
+
+// send sends a request with a token, and once more with a newer one if the API
+// refuses the token. It never changes req: what is set on a handler's request
+// can be stripped by hop-by-hop rules, logged, and printed by error pages.
+func (x *exchange) send(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+	if _, ok := x.origins[req.URL.Scheme+"://"+req.URL.Host]; !ok {
+		closeBody(req)
+		return nil, fmt.Errorf("refusing to send a token to %s://%s: it is not the integration's API", req.URL.Scheme, req.URL.Host)
+	}
+	body, err := readBody(req, x.integration.ReplayBuffer)
+	if err != nil {
+		return nil, err
+	}
+	if body.replayable {
+		x.snapshot, err = x.keeper.Token(req.Context(), x.key)
+	} else {
+		x.snapshot, err = x.keeper.TokenFor(req.Context(), x.key, streamLeast)
+	}
+	if err != nil {
+		closeBody(req)
+		return nil, err
+	}
+	header := upstreamHeader(req.Header)
+	resp, err := next.RoundTrip(x.outgoing(req, header, body))
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
+		if resp.StatusCode < http.StatusMultipleChoices {
+			x.snapshot.Accepted()
+		}
+		return resp, nil
+	}
+	refusal := x.readRefusal(resp)
+	if !refusal.aboutToken {
+		return refusal.answer(), nil
+	}
+	newer, err := x.keeper.Reject(req.Context(), x.snapshot)
+	if errors.Is(err, grant.ErrNoNewerToken) {
+		return refusal.answer(), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !body.replayable {
+		return refusal.answer(), nil
+	}
+	// The API answered 401: it did not act on the request (RFC 9110 §15.5.2),
+	// so sending it again is safe, and it is the only replay there is.
+	x.snapshot, x.replayed = newer, true
+	// A map of its own: the first try may still be writing from the other one.
+	resp, err = next.RoundTrip(x.outgoing(req, upstreamHeader(req.Header), body))
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
+		return x.readRefusal(resp).answer(), nil
+	}
+	if resp.StatusCode < http.StatusMultipleChoices {
+		x.snapshot.Accepted()
+	}
+	return resp, nil
+}
+
+func (x *exchange) outgoing(req *http.Request, header http.Header, body *requestBody) *http.Request {
+	out := *req
+	out.Header = header
+	out.Header["Authorization"] = []string{x.snapshot.Authorization().Reveal()}
+	body.attach(&out)
+	return &out
+}
+
+// requestBody is a body that is either wholly in memory, and can be sent more
+// than once, or a stream.
+type requestBody struct {
+	replayable bool
+	held       []byte
+	stream     io.ReadCloser
+	length     int64
+}
+
+// readBody reads up to limit bytes before anything is sent. A body must not be
+// recorded while it is being sent: the API may answer before it has read it
+// all, and then the recording has a hole.
+func readBody(req *http.Request, limit int64) (*requestBody, error) {
+	if req.Body == nil || req.Body == http.NoBody {
+		return &requestBody{replayable: true}, nil
+	}
+	if req.ContentLength > limit {
+		return &requestBody{stream: req.Body, length: req.ContentLength}, nil
+	}
+	var held []byte
+	var err error
+	if req.ContentLength > 0 {
+		held = make([]byte, req.ContentLength)
+		_, err = io.ReadFull(req.Body, held)
+	} else {
+		held, err = io.ReadAll(io.LimitReader(req.Body, limit+1))
+	}
+	if err != nil {
+		closeBody(req)
+		return nil, &bodyError{err}
+	}
+	if int64(len(held)) > limit {
+		return &requestBody{stream: struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(bytes.NewReader(held), req.Body), req.Body}, length: -1}, nil
+	}
+	closeBody(req)
+	return &requestBody{replayable: true, held: held}, nil
+}
+
+// attach gives the request its own reader of the body.
+func (b *requestBody) attach(out *http.Request) {
+	out.TransferEncoding = nil
+	out.Trailer = nil
+	switch {
+	case !b.replayable:
+		out.Body, out.ContentLength, out.GetBody = b.stream, b.length, nil
+	case len(b.held) == 0:
+		out.Body, out.ContentLength, out.GetBody = http.NoBody, 0, nil
+	default:
+		out.Body = io.NopCloser(bytes.NewReader(b.held))
+		out.ContentLength = int64(len(b.held))
+		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.held)), nil }
+	}
+}
+
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		_ = req.Body.Close()
+	}
+}
+
+// refusal is a 401 or 403, read and cleaned.
+type refusal struct {
+	resp       *http.Response
+	body       []byte
+	aboutToken bool
+}
+
+// maxRefusal bounds what is read of a refusal; Intuit's have a few hundred
+// bytes.
+const maxRefusal = 64 << 10
+
+// readRefusal reads the body of a refusal, to see whether it is about the token
+// and to take out of it what could be one.
+func (x *exchange) readRefusal(resp *http.Response) *refusal {
+	body, err := decodedBody(resp)
+	if err != nil {
+		// What cannot be read cannot be cleaned, and is not passed on.
+		body = nil
+	}
+	p := x.integration.provider
+	rf := &refusal{resp: resp, aboutToken: p.TokenRefused(resp.StatusCode, resp.Header, body)}
+	rf.body = p.Scrub(body)
+	token := strings.TrimPrefix(x.snapshot.Authorization().Reveal(), "Bearer ")
+	rf.body = bytes.ReplaceAll(rf.body, []byte(token), []byte("[redacted]"))
+	return rf
+}
+
+// decodedBody reads and closes the body of a refusal.
+func decodedBody(resp *http.Response) ([]byte, error) {
+	defer resp.Body.Close()
+	reader := io.Reader(resp.Body)
+	switch encoding := resp.Header.Get("Content-Encoding"); strings.ToLower(encoding) {
+	case "", "identity":
+	case "gzip":
+		z, err := gzip.NewReader(io.LimitReader(reader, maxRefusal))
+		if err != nil {
+			return nil, fmt.Errorf("reading a compressed refusal: %w", err)
+		}
+		reader = z
+	default:
+		return nil, fmt.Errorf("a refusal in an encoding that was not asked for")
+	}
+	body, err := io.ReadAll(io.LimitReader(reader, maxRefusal+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading a refusal: %w", err)
+	}
+	if len(body) > maxRefusal {
+		return nil, errors.New("a refusal that is too long")
+	}
+	return body, nil
+}
+
+// answer is the response to pass on.
+func (rf *refusal) answer() *http.Response {
+	rf.resp.Header.Del("Content-Encoding")
+	rf.resp.Header.Set("Content-Length", strconv.Itoa(len(rf.body)))
+	rf.resp.Body = io.NopCloser(bytes.NewReader(rf.body))
+	rf.resp.ContentLength = int64(len(rf.body))
+	rf.resp.TransferEncoding = nil
+	rf.resp.Trailer = nil
+	return rf.resp
+}
+
+// Transport carries requests of a `reverse_proxy` that stands inside a
+// `freshbearer` handler: Caddy's own HTTP transport, with the token set on the
+// way out. It has the same settings as Caddy's.
+//
+// It refuses to carry any other request, and to send a token anywhere but to
+// the integration's API.
+type Transport struct {
+	*reverseproxy.HTTPTransport
+}
+
+// CaddyModule returns the Caddy module information.
+func (Transport) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.reverse_proxy.transport.freshbearer",
+		New: func() caddy.Module { return &Transport{HTTPTransport: new(reverseproxy.HTTPTransport)} },
+	}
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	x, ok := req.Context().Value(exchangeCtxKey{}).(*exchange)
+	if !ok {
+		closeBody(req)
+		return nil, caddyhttp.Error(http.StatusInternalServerError,
+			errors.New("the freshbearer transport works only inside a freshbearer handler"))
+	}
+	// The reverse proxy leaves the scheme to the transport.
+	req = req.WithContext(req.Context())
+	u := *req.URL
+	req.URL = &u
+	t.SetScheme(req)
+	resp, err := x.send(req, t.HTTPTransport)
+	if p := problemFor(x, err); p != nil {
+		// A HandlerError keeps its status through the reverse proxy, and the
+		// problem inside it reaches the handler.
+		return nil, caddyhttp.Error(p.status(), p)
+	}
+	return resp, err
+}
+
+type exchangeCtxKey struct{}
+
+// Interface guards. The embedded transport's optional interfaces are listed
+// too: without one of them the reverse proxy would silently act differently.
+var (
+	_ caddy.Provisioner                      = (*Transport)(nil)
+	_ caddy.CleanerUpper                     = (*Transport)(nil)
+	_ http.RoundTripper                      = (*Transport)(nil)
+	_ reverseproxy.TLSTransport              = (*Transport)(nil)
+	_ reverseproxy.H2CTransport              = (*Transport)(nil)
+	_ reverseproxy.RequestHeaderOpsTransport = (*Transport)(nil)
+)
