@@ -283,15 +283,8 @@ func (k *Keeper) Close() error {
 	limit.Stop()
 	k.end()
 
-	var errs []error
-	k.connections.Range(func(_, value any) bool {
-		if err := k.savePending(context.Background(), value.(*connection)); err != nil {
-			errs = append(errs, err)
-		}
-		return true
-	})
-	if err := errors.Join(errs...); err != nil {
-		k.logger.Error("closing with tokens that could not be stored", zap.Error(err))
+	if err := k.saveAllPending(); err != nil {
+		k.logger.Error("closing with tokens that could not be stored; their connections may have to be authorized again", zap.Error(err))
 	}
 	if err := k.vault.Close(); err != nil {
 		return fmt.Errorf("closing the token store: %w", err)

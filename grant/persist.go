@@ -100,3 +100,28 @@ func (k *Keeper) savePending(ctx context.Context, c *connection) error {
 	c.pending = nil
 	return nil
 }
+
+// lastTries is how often closing tries to store what could not be stored
+// before: about six seconds in all, while a service manager waits.
+const lastTries = 7
+
+// saveAllPending stores what is only in memory, before memory goes away.
+func (k *Keeper) saveAllPending() error {
+	var err error
+	for try, pause := 0, persistFirst; try < lastTries; try, pause = try+1, 2*pause {
+		if try > 0 {
+			time.Sleep(pause)
+		}
+		var errs []error
+		k.connections.Range(func(_, value any) bool {
+			if err := k.savePending(context.Background(), value.(*connection)); err != nil {
+				errs = append(errs, err)
+			}
+			return true
+		})
+		if err = errors.Join(errs...); err == nil {
+			return nil
+		}
+	}
+	return err
+}

@@ -44,7 +44,13 @@ func (s *Server) takeOff(ctx context.Context, value, realm string) (f *flight, o
 	f = &flight{s: s, value: value, realm: realm, gone: make(chan struct{}), landed: make(chan struct{})}
 	stop := context.AfterFunc(ctx, func() { close(f.gone) })
 	f.land = sync.OnceFunc(func() {
-		stop()
+		// Whoever finds the flight landed must also find out if its client had
+		// gone, and the news of that may still be on its way.
+		if !stop() {
+			<-f.gone
+		} else if gone(ctx) {
+			close(f.gone)
+		}
 		s.mu.Lock()
 		delete(s.flights, f)
 		s.mu.Unlock()

@@ -17,7 +17,6 @@ package intuittest
 import (
 	"maps"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 )
@@ -166,7 +165,9 @@ func (r *ring[T]) add(v T) {
 }
 
 func (r *ring[T]) all() []T {
-	return append(slices.Clone(r.items[r.start:]), r.items[:r.start]...)
+	all := make([]T, 0, len(r.items))
+	all = append(all, r.items[r.start:]...)
+	return append(all, r.items[:r.start]...)
 }
 
 type observations struct {

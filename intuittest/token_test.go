@@ -15,7 +15,6 @@
 package intuittest
 
 import (
-	"context"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -245,116 +244,6 @@ func TestAccessTokenLife(t *testing.T) {
 		t.Error("a grant dies once")
 	}
 	h.refreshRefused(g.RefreshToken, descDeadRefresh)
-}
-
-func TestOverlappingRefreshes(t *testing.T) {
-	for _, tc := range []struct {
-		name         string
-		b            Behaviour
-		second       int
-		winnersToken string // "" if it still works
-	}{
-		{"second refused", Behaviour{}, 400, ""},
-		{"family", Behaviour{RevokeFamily: true}, 400, descDeadRefresh},
-		{"allowed", Behaviour{AllowParallel: true}, 200, ""},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			h := start(t, tc.b)
-			token := h.Connect(realmA).RefreshToken
-			gate := h.Hold(EndpointToken, realmA)
-			first := make(chan answer, 1)
-			go func() {
-				a, _ := h.do(h.tokenRequest(refreshForm(token)))
-				first <- a
-			}()
-			<-gate.Arrived()
-			if a := h.refreshWith(token); a.status != tc.second {
-				t.Errorf("second: %d %s", a.status, a.body)
-			}
-			gate.Release()
-			if a := <-first; a.status != 200 {
-				t.Errorf("first: %d %s", a.status, a.body)
-			}
-			if h.OverlappingRefreshes() != 1 || h.MaxConcurrentRefreshes(realmA) != 2 {
-				t.Errorf("counters: %+v", h.Counters())
-			}
-			if tc.winnersToken == "" {
-				h.refreshOK(token)
-			} else {
-				h.refreshRefused(token, tc.winnersToken)
-			}
-		})
-	}
-}
-
-func TestAbandonedRefreshIsNoOverlap(t *testing.T) {
-	h := start(t, Behaviour{Rotation: RotateAlways})
-	token := h.Connect(realmA).RefreshToken
-	gate := h.Hold(EndpointToken, "")
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() {
-		_, err := h.do(h.tokenRequest(refreshForm(token)).WithContext(ctx))
-		done <- err
-	}()
-	<-gate.Arrived()
-	cancel()
-	if <-done == nil {
-		t.Fatal("the request was answered")
-	}
-	h.refreshOK(token) // the abandoned one did not rotate it
-	if c := h.Counters(); c.OverlappingRefreshes != 0 || c.MaxConcurrentRefreshes[realmA] != 1 {
-		t.Errorf("counters: %+v", c)
-	}
-}
-
-func TestRevoke(t *testing.T) {
-	for _, tc := range []struct {
-		name, ctype string
-		body        func(token string) string
-		access      bool
-	}{
-		{"JSON", "application/json", func(s string) string { return `{"token":"` + s + `"}` }, false},
-		{"form", "application/x-www-form-urlencoded", func(s string) string { return "token=" + url.QueryEscape(s) }, false},
-		{"access token", "application/json", func(s string) string { return `{"token":"` + s + `"}` }, true},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			h := start(t, Behaviour{})
-			g := h.Connect(realmA)
-			token := g.RefreshToken
-			if tc.access {
-				token = g.AccessToken
-			}
-			revoke := func(id, secret string) answer {
-				req, _ := http.NewRequest("POST", h.RevokeURL(), strings.NewReader(tc.body(token)))
-				req.Header.Set("Content-Type", tc.ctype)
-				req.SetBasicAuth(id, secret)
-				return h.must(req)
-			}
-			if a := revoke("id", "wrong"); a.status != 401 {
-				t.Errorf("wrong secret: %d", a.status)
-			}
-			if a := revoke("other", "other-secret"); a.status != 400 {
-				t.Errorf("other client: %d", a.status)
-			}
-			h.SetBehaviour(func(b *Behaviour) { b.RevokeThrottled = true })
-			if a := revoke("id", "secret"); a.status != 429 || a.body != "" {
-				t.Errorf("throttled: %d %q", a.status, a.body)
-			}
-			h.SetBehaviour(func(b *Behaviour) { b.RevokeThrottled = false })
-			if a := revoke("id", "secret"); a.status != 200 || a.body != "" {
-				t.Errorf("%d %q", a.status, a.body)
-			}
-			if a := revoke("id", "secret"); a.status != 400 || a.body != "" {
-				t.Errorf("again: %d %q", a.status, a.body)
-			}
-			h.wantInfo(g.AccessToken, 401)
-			h.refreshRefused(g.RefreshToken, descDeadRefresh)
-			if n := h.Counters().Revocations; n != 1 {
-				t.Errorf("revocations: %d", n)
-			}
-		})
-	}
 }
 
 func TestIDToken(t *testing.T) {

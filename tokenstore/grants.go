@@ -30,9 +30,6 @@ const (
 	MaxPage     = 1000
 )
 
-// maxAttempts bounds what a record remembers of its unfinished writes.
-const maxAttempts = 32
-
 // digest stands for a stored value; the zero digest for no value.
 type digest [sha256.Size]byte
 
@@ -108,49 +105,44 @@ func (v *Vault) Delete(ctx context.Context, r *Record) error {
 // replace stores value, or deletes the record if it is nil.
 func (v *Vault) replace(ctx context.Context, r *Record, value []byte) error {
 	name := v.names.connection(kindGrant, r.Key)
-	apply := func(old []byte) error {
-		return v.store.Apply(ctx,
-			Change{Name: name, Value: value, Check: true, Old: old},
-			Change{Name: v.names.connection(kindIntent, r.Key)})
-	}
-
-	err := apply(r.sealed)
-	if errors.Is(err, ErrConflict) && len(r.attempts) > 0 {
-		var current []byte
-		current, err = v.store.Get(ctx, name)
-		if errors.Is(err, ErrNotFound) {
-			current, err = nil, nil
-		}
-		if err != nil {
+	if r.unsure {
+		if err := v.settle(ctx, r, name); err != nil {
 			return err
 		}
-		if !r.attempted(current) {
-			return ErrConflict
-		}
-		err = apply(current)
 	}
+	err := v.store.Apply(ctx,
+		Change{Name: name, Value: value, Check: true, Old: r.sealed},
+		Change{Name: v.names.connection(kindIntent, r.Key)})
 	switch {
 	case err == nil:
-		r.sealed, r.attempts = value, nil
+		r.sealed = value
 	case errors.Is(err, ErrConflict), errors.Is(err, ErrInvalid), errors.Is(err, ErrClosed):
 		// Nothing was applied.
 	default:
-		// A new slice, because copies of the record share the old one.
-		keep := r.attempts[max(0, len(r.attempts)+1-maxAttempts):]
-		r.attempts = append(append(make([]digest, 0, len(keep)+1), keep...), digestOf(value))
+		r.unsure, r.attempt = true, digestOf(value)
 	}
 	return err
 }
 
-// attempted tells whether value is one that an unfinished write may have left.
-func (r *Record) attempted(value []byte) bool {
-	d := digestOf(value)
-	for _, a := range r.attempts {
-		if a == d {
-			return true
-		}
+// settle finds out whether the last write of r was applied. Until that is
+// known, nothing is written, so that there is never more than one such write.
+func (v *Vault) settle(ctx context.Context, r *Record, name []byte) error {
+	current, err := v.store.Get(ctx, name)
+	if errors.Is(err, ErrNotFound) {
+		current, err = nil, nil
 	}
-	return false
+	if err != nil {
+		return err
+	}
+	switch digestOf(current) {
+	case r.attempt:
+		r.sealed = current
+	case digestOf(r.sealed):
+	default:
+		return ErrConflict
+	}
+	r.unsure = false
+	return nil
 }
 
 // List returns a page of the records of an integration, or of all if

@@ -40,14 +40,13 @@ const (
 // them open: to replace a key, put the new one before it. A Keyring does not
 // change and does not print its keys.
 type Keyring struct {
-	// Pointers, because fmt prints what an unexported field holds, but only
-	// the address of what it points to.
 	keys []*masterKey
 }
 
 type masterKey struct {
-	id     [keyIDSize]byte
-	secret [masterKeySize]byte
+	id [keyIDSize]byte
+	// secret holds the bytes of the key.
+	secret secret.String
 }
 
 // ParseKeyring reads encryption keys. A key is 32 random bytes, written as 64
@@ -65,7 +64,7 @@ func ParseKeyring(keys ...secret.String) (*Keyring, error) {
 			return nil, fmt.Errorf("the %s encryption key %w; %s", ordinal(i), err, keyHint)
 		}
 		for j, other := range ring.keys {
-			if hmac.Equal(key.secret[:], other.secret[:]) {
+			if key.secret.Equal(other.secret) {
 				return nil, fmt.Errorf("the %s encryption key is the same as the %s; to replace a key, make a new one with: openssl rand -base64 32",
 					ordinal(i), ordinal(j))
 			}
@@ -119,8 +118,7 @@ func parseKey(text secret.String) (*masterKey, error) {
 	if len(raw) != masterKeySize {
 		return nil, fmt.Errorf("has %d bytes, not %d", len(raw), masterKeySize)
 	}
-	key := new(masterKey)
-	copy(key.secret[:], raw)
+	key := &masterKey{secret: secret.New(string(raw))}
 	mac := hmac.New(sha256.New, raw)
 	mac.Write([]byte("freshbearer encryption key id v1"))
 	copy(key.id[:], mac.Sum(nil))

@@ -17,6 +17,8 @@ package tokenstore
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+
+	"github.com/freshbearer/freshbearer/secret"
 )
 
 // kind is the first byte of a name in the store.
@@ -43,11 +45,11 @@ var metaName = []byte{byte(kindMeta)}
 // namer makes names that tell nothing about what they name. Its key is kept in
 // the store, so that names outlive an encryption key.
 type namer struct {
-	key []byte
+	key secret.String
 }
 
 func (n namer) mac(fields ...string) []byte {
-	m := hmac.New(sha256.New, n.key)
+	m := hmac.New(sha256.New, []byte(n.key.Reveal()))
 	m.Write(joinFields(fields...))
 	return m.Sum(nil)
 }

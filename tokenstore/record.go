@@ -139,10 +139,11 @@ type Record struct {
 	// overwrite a newer record.
 	sealed []byte
 
-	// attempts are the digests of values whose write ended with an error that
-	// left open whether it was applied. Vault.Save takes such a value for its
-	// own when it meets it again, so that a write can be retried.
-	attempts []digest
+	// unsure is set when a write of this record ended with an error that left
+	// open whether it was applied; attempt is the digest of what it wrote. The
+	// next write finds out.
+	unsure  bool
+	attempt digest
 }
 
 // HistoryLimit is how many entries of its history a record keeps.

@@ -59,7 +59,7 @@ func joinFields(fields ...string) []byte {
 
 // aead returns the cipher of one entry under one master key.
 func (k *masterKey) aead(name []byte) (cipher.AEAD, error) {
-	key, err := hkdf.Key(sha256.New, k.secret[:], nil, string(joinFields("freshbearer sealing key v1", string(name))), 32)
+	key, err := hkdf.Key(sha256.New, []byte(k.secret.Reveal()), nil, string(joinFields("freshbearer sealing key v1", string(name))), 32)
 	if err != nil {
 		return nil, err
 	}

@@ -68,7 +68,7 @@ func TestSeal(t *testing.T) {
 	if _, err := old.open(name, one); !errors.Is(err, ErrUnknownKey) {
 		t.Errorf("with a key that is not in the ring: %v", err)
 	}
-	if bytes.Contains(one, both.keys[0].secret[:8]) {
+	if bytes.Contains(one, []byte(both.keys[0].secret.Reveal())[:8]) {
 		t.Error("the sealed value holds its key")
 	}
 }
@@ -127,7 +127,7 @@ func TestFieldsAreUnambiguous(t *testing.T) {
 		}
 		seen[joined] = fields
 	}
-	n := namer{key: []byte("k")}
+	n := namer{key: secret.New("k")}
 	if bytes.Equal(n.connection(kindGrant, Key{"ab", "c"}), n.connection(kindGrant, Key{"a", "bc"})) {
 		t.Error("two connections have one name")
 	}

@@ -15,6 +15,7 @@
 package tokenstore
 
 import (
+	"bytes"
 	"context"
 	"crypto/hkdf"
 	"crypto/rand"
@@ -28,6 +29,8 @@ import (
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
+
+	"github.com/freshbearer/freshbearer/secret"
 )
 
 // Vault keeps records in a Store, sealed. It is safe for concurrent use.
@@ -36,10 +39,11 @@ import (
 // and bound to their entry, names are pseudonyms. It can withhold an entry or
 // bring back an old one as a whole; nothing else it does stays unnoticed.
 type Vault struct {
-	store Store
-	meta  *meta
-	names namer
-	ring  atomic.Pointer[Keyring]
+	store   Store
+	storeID string
+	names   namer
+	derive  secret.String
+	ring    atomic.Pointer[Keyring]
 
 	// rekeying makes a change of keys one step.
 	rekeying sync.Mutex
@@ -62,7 +66,6 @@ type meta struct {
 // makes it a vault is refused. The vault owns the store from then on; after an
 // error, the caller does.
 func OpenVault(ctx context.Context, store Store, ring *Keyring) (*Vault, error) {
-	v := &Vault{store: store}
 	sealed, err := store.Get(ctx, metaName)
 	if errors.Is(err, ErrNotFound) {
 		sealed, err = createMeta(ctx, store, ring)
@@ -70,10 +73,16 @@ func OpenVault(ctx context.Context, store Store, ring *Keyring) (*Vault, error) 
 	if err != nil {
 		return nil, fmt.Errorf("opening the token store: %w", err)
 	}
-	if v.meta, _, err = openMeta(ring, sealed); err != nil {
+	m, _, err := openMeta(ring, sealed)
+	if err != nil {
 		return nil, err
 	}
-	v.names = namer{key: v.meta.NameKey}
+	v := &Vault{
+		store:   store,
+		storeID: m.StoreID,
+		names:   namer{key: secret.New(string(m.NameKey))},
+		derive:  secret.New(string(m.Secret)),
+	}
 	if err := v.UseKeys(ctx, ring); err != nil {
 		return nil, err
 	}
@@ -99,8 +108,8 @@ func (v *Vault) UseKeys(ctx context.Context, ring *Keyring) error {
 		if err != nil {
 			return err
 		}
-		if m.StoreID != v.meta.StoreID {
-			return fmt.Errorf("the token store was exchanged for another one while it was open (%s is now %s)", v.meta.StoreID, m.StoreID)
+		if m.StoreID != v.storeID {
+			return fmt.Errorf("the token store was exchanged for another one while it was open (%s is now %s)", v.storeID, m.StoreID)
 		}
 		if opened.key == 0 {
 			break
@@ -124,13 +133,13 @@ func (v *Vault) UseKeys(ctx context.Context, ring *Keyring) error {
 
 // StoreID returns the store's id: 32 hexadecimal digits, made with the store.
 // A copy of a store has the same one.
-func (v *Vault) StoreID() string { return v.meta.StoreID }
+func (v *Vault) StoreID() string { return v.storeID }
 
 // DeriveKey returns 32 secret bytes for a purpose: always the same ones in one
 // store, whatever its encryption keys are, and unrelated ones for another
 // purpose or store.
 func (v *Vault) DeriveKey(purpose string) []byte {
-	key, err := hkdf.Key(sha256.New, v.meta.Secret, nil, string(joinFields("freshbearer derived key v1", purpose)), 32)
+	key, err := hkdf.Key(sha256.New, []byte(v.derive.Reveal()), nil, string(joinFields("freshbearer derived key v1", purpose)), 32)
 	if err != nil {
 		// Only a length beyond 255 hashes makes it fail (RFC 5869 §2.3).
 		panic(err)
@@ -145,13 +154,17 @@ func (v *Vault) Close() error { return v.store.Close() }
 func (v *Vault) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "Vault") }
 
 func createMeta(ctx context.Context, store Store, ring *Keyring) ([]byte, error) {
-	entries := 0
-	err := store.Scan(ctx, nil, nil, func(_, _ []byte) bool {
+	entries, made := 0, false
+	err := store.Scan(ctx, nil, nil, func(name, _ []byte) bool {
 		entries++
+		made = made || bytes.Equal(name, metaName)
 		return true
 	})
 	if err != nil {
 		return nil, err
+	}
+	if made { // by somebody else, since it was looked for
+		return store.Get(ctx, metaName)
 	}
 	if entries > 0 {
 		return nil, fmt.Errorf("it holds %d entries, but not the record that is needed to read them; "+

@@ -61,7 +61,7 @@ func (c *Config) Open(logger *zap.Logger) (tokenstore.Store, error) {
 		return nil, fmt.Errorf("token store %s is in use by another process; "+
 			"this is usually a running Caddy, in which case use 'caddy reload' to apply config changes to it: %w", dir, err)
 	}
-	return nil, fmt.Errorf("opening the token store %s: %w", dir, err)
+	return nil, fmt.Errorf("opening the token store %s: %w. If files of it were lost or damaged, restore the whole directory from a backup", dir, err)
 }
 
 // databaseOptions are Badger's options for a store of some thousand small

@@ -240,7 +240,7 @@ func TestDamagedTable(t *testing.T) {
 	if err := os.Remove(table); err != nil {
 		t.Fatal(err)
 	}
-	wantText(t, openError(t, dir), filepath.Base(table), "backup")
+	wantText(t, openError(t, dir), "file does not exist for table 1", "backup")
 }
 
 func TestDirectoryMode(t *testing.T) {

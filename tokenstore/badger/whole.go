@@ -17,6 +17,7 @@ package badger
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -95,6 +96,11 @@ func checkTable(path string, id uint64) (err error) {
 		}
 	}()
 	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		// Either it is lost, which Badger notices by itself, or the directory
+		// is in use, and this is not what to complain about.
+		return nil
+	}
 	if err != nil {
 		return err
 	}
