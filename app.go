@@ -164,11 +164,13 @@ func (a *App) keeper() (*grant.Keeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	integrations := make(map[string]*grant.Integration, len(a.Integrations))
-	for name, in := range a.Integrations {
-		integrations[name] = in.forKeeper()
+	if a.attachment == nil {
+		integrations := make(map[string]*grant.Integration, len(a.Integrations))
+		for name, in := range a.Integrations {
+			integrations[name] = in.forKeeper()
+		}
+		a.attachment = k.Attach(integrations)
 	}
-	a.attachment = k.Attach(integrations)
 	// Flights need the integrations, so what a crash left is resolved now.
 	if err := a.shared.recover(context.Background()); err != nil {
 		return nil, err

@@ -166,6 +166,11 @@ func (cs *callers) provenUser(r *http.Request) *Caller {
 	if !ok {
 		return nil
 	}
+	// A browser adds passwords and client certificates to the requests of any
+	// site; a key it does not know of.
+	if http.NewCrossOriginProtection().Check(r) != nil {
+		return nil
+	}
 	for _, c := range cs.byUser {
 		// A client certificate that nobody has verified proves nothing.
 		if strings.HasPrefix(c.UserFrom, "{http.request.tls.client.") && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0) {

@@ -84,10 +84,10 @@ func (h *ConnectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ cad
 	var err error
 	switch page {
 	case "connect":
+		unlogged(r)
 		err = h.browser(w, r, h.connect)
 	case "callback":
-		// Its query holds a code: nobody else may log it (RFC 6819 §5.1.1).
-		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
+		unlogged(r)
 		err = h.browser(w, r, h.callback)
 	case "done":
 		err = h.browser(w, r, h.done)
@@ -106,13 +106,18 @@ func (h *ConnectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ cad
 	return nil
 }
 
+// unlogged keeps a request out of the access log, which would show the code in
+// its query or the state in the Location of its answer. The keeper logs what
+// came of it.
+func unlogged(r *http.Request) { caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true) }
+
 // browser lets only GET requests to the registered host through: on any other
 // host name, cookies and links would be those of somebody else's site.
 func (h *ConnectHandler) browser(w http.ResponseWriter, r *http.Request, serve func(http.ResponseWriter, *http.Request, *grant.Keeper) error) error {
 	if r.Method != http.MethodGet {
 		return methodNotAllowed(http.MethodGet)
 	}
-	if !strings.EqualFold(r.Host, h.integration.redirect.Host) {
+	if !sameHost(r.Host, h.integration.redirect) {
 		return &problem{Kind: kindMisdirected}
 	}
 	keeper, err := h.keeper()
@@ -122,6 +127,13 @@ func (h *ConnectHandler) browser(w http.ResponseWriter, r *http.Request, serve f
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	return serve(w, r, keeper)
+}
+
+// sameHost tells whether a Host field names the host of u; the scheme's own
+// port may be left out of either.
+func sameHost(host string, u *url.URL) bool {
+	port := map[string]string{"https": ":443", "http": ":80"}[u.Scheme]
+	return strings.EqualFold(strings.TrimSuffix(host, port), strings.TrimSuffix(u.Host, port))
 }
 
 func (h *ConnectHandler) keeper() (*grant.Keeper, error) {
@@ -148,8 +160,15 @@ func (h *ConnectHandler) connect(w http.ResponseWriter, r *http.Request, keeper 
 		return &problem{Kind: kindStorage, RetryAfter: time.Second}
 	}
 	http.SetCookie(w, h.cookie(authorization.CookieName, authorization.CookieValue, int(authorization.MaxAge/time.Second)))
-	http.Redirect(w, r, authorization.URL, http.StatusFound)
+	redirect(w, http.StatusFound, authorization.URL)
 	return nil
+}
+
+// redirect has no body: the one that http.Redirect writes is HTML.
+func redirect(w http.ResponseWriter, status int, location string) {
+	w.Header().Set("Location", location)
+	w.Header().Set("Content-Length", "0")
+	w.WriteHeader(status)
 }
 
 // cookie is bound to this host alone (__Host-), except on plain http, which
@@ -195,7 +214,7 @@ func (h *ConnectHandler) callback(w http.ResponseWriter, r *http.Request, keeper
 		}
 	}
 	clean := h.integration.publicURL("done", url.Values{"result": {keeper.SignResult(result)}})
-	http.Redirect(w, r, clean, http.StatusSeeOther)
+	redirect(w, http.StatusSeeOther, clean)
 	return nil
 }
 

@@ -92,10 +92,8 @@ func (f *forwarder) forward(w http.ResponseWriter, r *http.Request, x *exchange,
 		return err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
-		if err := keepHere(resp.Header, origin); err != nil {
-			return err
-		}
+	if err := keepHere(resp, origin); err != nil {
+		return err
 	}
 	header := w.Header()
 	copyDown(header, resp.Header)
@@ -142,9 +140,9 @@ var errRedirect = errors.New("the API redirects to another host")
 
 // keepHere makes a redirect within the API one within the proxy, and refuses
 // any other: the caller would follow it with its proxy key.
-func keepHere(h http.Header, origin *url.URL) error {
-	location := h.Get("Location")
-	if location == "" {
+func keepHere(resp *http.Response, origin *url.URL) error {
+	location := resp.Header.Get("Location")
+	if location == "" || resp.StatusCode < 300 || resp.StatusCode > 399 {
 		return nil
 	}
 	u, err := url.Parse(location)
@@ -154,11 +152,11 @@ func keepHere(h http.Header, origin *url.URL) error {
 	if u.Host == "" && u.Scheme == "" && u.Opaque == "" {
 		return nil
 	}
-	if u.Scheme != origin.Scheme || !strings.EqualFold(u.Host, origin.Host) || u.User != nil {
+	if u.Scheme != origin.Scheme || !sameHost(u.Host, origin) || u.User != nil {
 		return errRedirect
 	}
 	u.Scheme, u.Host = "", ""
-	h.Set("Location", u.String())
+	resp.Header.Set("Location", u.String())
 	return nil
 }
 

@@ -286,12 +286,20 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	req.URL = &u
 	t.SetScheme(req)
 	resp, err := x.send(req, t.HTTPTransport)
+	if err == nil {
+		for _, name := range neverDown {
+			resp.Header.Del(name)
+		}
+		if err = keepHere(resp, req.URL); err != nil {
+			_ = resp.Body.Close()
+		}
+	}
 	if p := problemFor(x, err); p != nil {
 		// A HandlerError keeps its status through the reverse proxy, and the
 		// problem inside it reaches the handler.
 		return nil, caddyhttp.Error(p.status(), p)
 	}
-	return resp, err
+	return resp, nil
 }
 
 type exchangeCtxKey struct{}
