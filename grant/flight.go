@@ -40,8 +40,8 @@ const slowRetry = 2 * time.Second
 
 // await joins the connection's flight, or starts one, and waits for it.
 // seen is the snapshot that does not serve the caller.
-func (k *Keeper) await(ctx context.Context, c *connection, seen *Snapshot, refused bool) (*Snapshot, error) {
-	f, newer, err := k.join(ctx, c, seen, refused)
+func (k *Keeper) await(ctx context.Context, c *connection, seen *Snapshot) (*Snapshot, error) {
+	f, newer, err := k.join(ctx, c, seen)
 	if f == nil {
 		return newer, err
 	}
@@ -58,7 +58,7 @@ func (k *Keeper) await(ctx context.Context, c *connection, seen *Snapshot, refus
 }
 
 // join returns the flight to wait for, or the answer if none is needed.
-func (k *Keeper) join(ctx context.Context, c *connection, seen *Snapshot, refused bool) (*flight, *Snapshot, error) {
+func (k *Keeper) join(ctx context.Context, c *connection, seen *Snapshot) (*flight, *Snapshot, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f := c.flight.Load(); f != nil {

@@ -198,9 +198,9 @@ func (k *Keeper) TokenFor(ctx context.Context, key tokenstore.Key, least time.Du
 	now := k.clock.Now()
 	switch {
 	case !snap.usable(now):
-		return k.await(ctx, c, snap, false)
+		return k.await(ctx, c, snap)
 	case least > 0 && snap.State == tokenstore.StateConnected && snap.left(now) < min(least, snap.life/2):
-		if newer, err := k.await(ctx, c, snap, false); err == nil {
+		if newer, err := k.await(ctx, c, snap); err == nil {
 			return newer, nil
 		}
 		return snap, nil
@@ -234,12 +234,12 @@ func (k *Keeper) Reject(ctx context.Context, refused *Snapshot) (*Snapshot, erro
 		if snap.usable(now) {
 			return snap, nil
 		}
-		return k.await(ctx, c, snap, false)
+		return k.await(ctx, c, snap)
 	}
 	if !c.mayForce(refused, now) {
 		return nil, ErrNoNewerToken
 	}
-	return k.await(ctx, c, snap, true)
+	return k.await(ctx, c, snap)
 }
 
 // Peek returns what is known of a connection, whatever its state.
