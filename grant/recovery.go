@@ -37,7 +37,13 @@ func (k *Keeper) Recover(ctx context.Context) error {
 	}
 	defer k.work.Done()
 	intents, err := k.vault.Intents(ctx)
-	if err != nil {
+	var damaged *tokenstore.DamagedError
+	switch {
+	case errors.As(err, &damaged):
+		// One that cannot be read costs its connection an explanation, if the
+		// worst comes to the worst; it must not cost the others their start.
+		k.logger.Error("some open intents cannot be read", zap.Error(err))
+	case err != nil:
 		return fmt.Errorf("reading open intents: %w", err)
 	}
 	for _, intent := range intents {

@@ -89,14 +89,33 @@ func TestOnceExpires(t *testing.T) {
 	}
 }
 
+// gatedStore lets no Get of a one-time value return before a number of them
+// has read.
+type gatedStore struct {
+	tokenstore.Store
+	gate *sync.WaitGroup
+}
+
+func (s gatedStore) Get(ctx context.Context, name []byte) ([]byte, error) {
+	value, err := s.Store.Get(ctx, name)
+	if name[0] == 'o' {
+		s.gate.Done()
+		s.gate.Wait()
+	}
+	return value, err
+}
+
 func TestTakeRace(t *testing.T) {
-	v := openVault(t, newStore(t), keyA)
+	const takers = 100
+	var gate sync.WaitGroup
+	v := openVault(t, gatedStore{newStore(t), &gate}, keyA)
 	for round := range 5 {
 		id := fmt.Sprint(round)
 		putOnce(t, v, "state", id, "value", now.Add(time.Minute))
+		gate.Add(takers)
 		var wg sync.WaitGroup
 		var winners atomic.Int32
-		for range 100 {
+		for range takers {
 			wg.Go(func() {
 				got, err := v.Take(context.Background(), "state", id, now)
 				switch {
