@@ -73,7 +73,9 @@ func (e *DamagedError) Error() string {
 	what := "entry"
 	switch {
 	case e.Key.Connection != "":
-		what = fmt.Sprintf("record of connection %q of %q", e.Key.Connection, e.Key.Integration)
+		// Not the connection's own name: errors end in logs, and a customer's
+		// identity should not.
+		what = fmt.Sprintf("record of a connection of %q (entry %s)", e.Key.Integration, hex.EncodeToString(e.name))
 	case len(e.name) > 0:
 		what = "entry " + hex.EncodeToString(e.name)
 	}

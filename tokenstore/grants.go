@@ -49,7 +49,7 @@ func (v *Vault) Load(ctx context.Context, key Key) (*Record, error) {
 	name := v.names.connection(kindGrant, key)
 	sealed, err := v.store.Get(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("reading the record of connection %q of %q: %w", key.Connection, key.Integration, err)
+		return nil, fmt.Errorf("reading the record of a connection of %q: %w", key.Integration, err)
 	}
 	r, err := v.openRecord(name, sealed)
 	if err == nil && r.Key != key {
@@ -85,7 +85,7 @@ func (v *Vault) Save(ctx context.Context, r *Record) error {
 		return err
 	}
 	if err := v.replace(ctx, r, sealed); err != nil {
-		return fmt.Errorf("saving the record of connection %q of %q: %w", r.Connection, r.Integration, err)
+		return fmt.Errorf("saving the record of a connection of %q: %w", r.Integration, err)
 	}
 	return nil
 }
@@ -97,7 +97,7 @@ func (v *Vault) Delete(ctx context.Context, r *Record) error {
 		return err
 	}
 	if err := v.replace(ctx, r, nil); err != nil {
-		return fmt.Errorf("deleting the record of connection %q of %q: %w", r.Connection, r.Integration, err)
+		return fmt.Errorf("deleting the record of a connection of %q: %w", r.Integration, err)
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func (v *Vault) PutIntent(ctx context.Context, intent Intent) error {
 		return err
 	}
 	if err := v.store.Apply(ctx, Change{Name: name, Value: sealed}); err != nil {
-		return fmt.Errorf("noting a token request for connection %q of %q: %w", intent.Connection, intent.Integration, err)
+		return fmt.Errorf("noting a token request for a connection of %q: %w", intent.Integration, err)
 	}
 	return nil
 }
@@ -69,7 +69,7 @@ func (v *Vault) ClearIntent(ctx context.Context, key Key) error {
 		return err
 	}
 	if err := v.store.Apply(ctx, Change{Name: v.names.connection(kindIntent, key)}); err != nil {
-		return fmt.Errorf("clearing the noted token request for connection %q of %q: %w", key.Connection, key.Integration, err)
+		return fmt.Errorf("clearing the noted token request for a connection of %q: %w", key.Integration, err)
 	}
 	return nil
 }
