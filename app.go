@@ -19,6 +19,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -79,7 +80,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return errors.New("no integration is configured: add `integration quickbooks { … }` to the freshbearer option")
 	}
 	var providers []provider.Provider
-	for name, in := range a.Integrations {
+	// In the order of their names: of two mistakes, always the same is told.
+	for _, name := range slices.Sorted(maps.Keys(a.Integrations)) {
+		in := a.Integrations[name]
 		if in == nil {
 			return fmt.Errorf("integration %s is empty", name)
 		}
@@ -92,8 +95,8 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.callers, err = provisionCallers(repl, a.Callers); err != nil {
 		return err
 	}
-	for _, c := range a.Callers {
-		if err := c.checkConnections(providers); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(a.Callers)) {
+		if err := a.Callers[name].checkConnections(providers); err != nil {
 			return err
 		}
 	}
@@ -179,25 +182,22 @@ func (a *App) keeper() (*grant.Keeper, error) {
 	return k, nil
 }
 
-// integration returns a configured integration by name; an empty name is the
-// only one, if there is only one.
+// integration returns a configured integration by name.
 func (a *App) integration(name string) (*Integration, error) {
 	if in, ok := a.Integrations[name]; ok {
 		return in, nil
 	}
-	var names []string
-	for n := range a.Integrations {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	return nil, fmt.Errorf("integration %q is not configured; there is %q", name, names)
+	return nil, fmt.Errorf("integration %q is not configured; there is %q", name, slices.Sorted(maps.Keys(a.Integrations)))
 }
 
 // theApp returns the configured app.
 func theApp(ctx caddy.Context) (*App, error) {
 	app, err := ctx.AppIfConfigured("freshbearer")
-	if err != nil {
+	if errors.Is(err, caddy.ErrNotConfigured) {
 		return nil, fmt.Errorf("the freshbearer global option is needed, with an integration and a caller: %w", err)
+	}
+	if err != nil {
+		return nil, err // the app's own words
 	}
 	return app.(*App), nil
 }

@@ -16,6 +16,8 @@ package freshbearer
 
 import (
 	"encoding/json"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -57,10 +59,10 @@ import (
 //
 // - **caller** is an app that may use the proxy. At least one is needed.
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
+	d.Next() // the option's name
 	if existing != nil {
 		return nil, d.Err("the freshbearer option is already given; there is one for all integrations")
 	}
-	d.Next() // the option's name
 	if d.NextArg() {
 		return nil, d.ArgErr()
 	}
@@ -102,6 +104,9 @@ func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	engine := d.Val()
+	if _, err := caddy.GetModule("freshbearer.stores." + engine); err != nil {
+		return d.Errf("no token store '%s' in this build; 'caddy list-modules' shows which there are", engine)
+	}
 	module, err := caddyfile.UnmarshalModule(d, "freshbearer.stores."+engine)
 	if err != nil {
 		return err
@@ -246,8 +251,11 @@ func (a *App) unmarshalCaller(d *caddyfile.Dispenser) error {
 				return d.Err("user is already set")
 			}
 			args := d.RemainingArgs()
-			if len(args) < 1 || len(args) > 2 || args[0] == "" {
+			if len(args) < 1 || len(args) > 2 {
 				return d.ArgErr()
+			}
+			if slices.Contains(args, "") {
+				return d.Err("user is empty; a caller without one is recognized by its key alone")
 			}
 			c.User = args[0]
 			if len(args) == 2 {
@@ -298,7 +306,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	h.Next() // the directive's name
 	matchers, err := h.ExtractMatcherSet()
 	if err != nil {
-		return nil, err
+		return nil, h.WrapErr(err)
 	}
 	h.Next() // again: the matcher's look-ahead starts over
 	var integration, basePath string
@@ -315,8 +323,9 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 			if !h.AllArgs(&basePath) {
 				return nil, h.ArgErr()
 			}
-			if !strings.HasPrefix(basePath, "/") || len(basePath) < 2 || strings.ContainsAny(basePath, "*?#%{") || strings.HasSuffix(basePath, "/") {
-				return nil, h.Errf("base_path '%s' must begin with a slash, must not end in one, and holds no wildcard", basePath)
+			if len(basePath) < 2 || basePath[0] != '/' || path.Clean(basePath) != basePath || strings.ContainsAny(basePath, "*?#%{}\\") {
+				return nil, h.Errf("base_path '%s' must be a plain path such as %s: with a slash before it, none after it, "+
+					"and without wildcards, placeholders and escapes", basePath, defaultBasePath)
 			}
 		case "reverse_proxy":
 			if handler.ReverseProxyRaw != nil {
@@ -324,6 +333,11 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 			}
 			proxy := new(reverseproxy.Handler)
 			segment := h.NewFromNextSegment()
+			// Caddy's parser would take a matcher for an upstream.
+			if segment.Next(); segment.NextArg() && strings.ContainsAny(segment.Val()[:min(1, len(segment.Val()))], "@/*") {
+				return nil, segment.Errf("reverse_proxy takes no matcher in here; put '%s' on the freshbearer directive", segment.Val())
+			}
+			segment.Reset()
 			if err := proxy.UnmarshalCaddyfile(segment); err != nil {
 				return nil, err
 			}

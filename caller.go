@@ -17,6 +17,7 @@ package freshbearer
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -41,9 +42,9 @@ type Caller struct {
 	// The name of a user that Caddy's own authentication has proven.
 	User string `json:"user,omitempty"`
 
-	// The placeholder that holds the proven user's name. Default:
-	// `{http.auth.user.id}`, which `basic_auth` sets. Name a header only if
-	// nobody but your own forward_auth can set it.
+	// The placeholder that holds the proven user's name, one of the request's:
+	// `{http.…}`. Default: `{http.auth.user.id}`, which `basic_auth` sets. Name
+	// a header only if nobody but your own forward_auth can set it.
 	UserFrom string `json:"user_from,omitempty"`
 
 	name        string
@@ -74,7 +75,12 @@ func provisionCallers(repl *caddy.Replacer, configured map[string]*Caller) (*cal
 			"add `caller <name> { key {env.NAME} ; connections * }`")
 	}
 	cs := &callers{byKey: make(map[[sha256.Size]byte]*Caller), named: configured}
-	for name, c := range configured {
+	// In order, so that the same configuration always gives the same error.
+	for _, name := range slices.Sorted(maps.Keys(configured)) {
+		c := configured[name]
+		if c == nil {
+			return nil, fmt.Errorf("caller %s is empty", name)
+		}
 		if err := c.provision(repl, name, cs); err != nil {
 			return nil, fmt.Errorf("caller %s: %w", name, err)
 		}
@@ -108,6 +114,9 @@ func (c *Caller) provision(repl *caddy.Replacer, name string, cs *callers) error
 		if c.UserFrom == "" {
 			c.UserFrom = defaultUserFrom
 		}
+		if err := c.checkUser(cs.byUser); err != nil {
+			return err
+		}
 		cs.byUser = append(cs.byUser, c)
 	}
 	c.connections = make(map[string]struct{})
@@ -117,6 +126,22 @@ func (c *Caller) provision(repl *caddy.Replacer, name string, cs *callers) error
 			continue
 		}
 		c.connections[id] = struct{}{}
+	}
+	return nil
+}
+
+// checkUser makes sure that a user is read from the request: anything else is
+// the same for every request, and could let in whoever asks.
+func (c *Caller) checkUser(others []*Caller) error {
+	inner, ok := strings.CutPrefix(c.UserFrom, "{http.")
+	inner, closed := strings.CutSuffix(inner, "}")
+	if !ok || !closed || strings.ContainsAny(inner, "{}") {
+		return fmt.Errorf("user %s: %q must be one placeholder of the request, such as %s", c.User, c.UserFrom, defaultUserFrom)
+	}
+	for _, other := range others {
+		if c.User == other.User && c.UserFrom == other.UserFrom {
+			return fmt.Errorf("user %s is also the user of caller %s", c.User, other.name)
+		}
 	}
 	return nil
 }

@@ -56,6 +56,7 @@ const demoCaddyfile = `{
 	persist_config off
 	auto_https off
 	storage file_system {{.Dir}}/caddy
+	storage_clean_interval off
 	log {
 		level ERROR
 	}

@@ -103,9 +103,15 @@ func (in *Integration) provision(ctx caddy.Context, repl *caddy.Replacer, name s
 	}
 	module, err := ctx.LoadModuleByID("freshbearer.providers."+in.Provider, nil)
 	if err != nil {
-		return fmt.Errorf("no provider %q in this build: %w", in.Provider, err)
+		if _, unknown := caddy.GetModule("freshbearer.providers." + in.Provider); unknown != nil {
+			return fmt.Errorf("no provider %q in this build; 'caddy list-modules' shows which there are", in.Provider)
+		}
+		return fmt.Errorf("loading the provider module: %w", err)
 	}
-	in.provider = module.(provider.Provider)
+	var ok bool
+	if in.provider, ok = module.(provider.Provider); !ok {
+		return fmt.Errorf("module %T is not a provider", module)
+	}
 	if err := in.defaults(); err != nil {
 		return err
 	}
@@ -146,8 +152,8 @@ func (in *Integration) defaults() error {
 	if !slices.Contains(environments, in.Environment) {
 		return fmt.Errorf("environment %q is not one of %s", in.Environment, strings.Join(environments, ", "))
 	}
-	if len(in.Scopes) == 0 {
-		return fmt.Errorf("scopes are missing")
+	if len(in.Scopes) == 0 || slices.Contains(in.Scopes, "") {
+		return fmt.Errorf("scopes are missing, or one is empty; for accounting it is com.intuit.quickbooks.accounting")
 	}
 	if in.RefreshBefore == 0 {
 		in.RefreshBefore = caddy.Duration(defaultRefreshBefore)
@@ -180,15 +186,18 @@ func (in *Integration) defaults() error {
 // them.
 func (in *Integration) endpoints(repl *caddy.Replacer) (provider.Endpoints, error) {
 	e := in.provider.Endpoints(in.Environment)
-	for setting, override := range map[string]struct{ from, to *string }{
-		"authorize_url": {&in.AuthorizeURL, &e.AuthorizeURL},
-		"token_url":     {&in.TokenURL, &e.TokenURL},
-		"revoke_url":    {&in.RevokeURL, &e.RevokeURL},
+	for _, override := range []struct {
+		setting, from string
+		to            *string
+	}{
+		{"authorize_url", in.AuthorizeURL, &e.AuthorizeURL},
+		{"token_url", in.TokenURL, &e.TokenURL},
+		{"revoke_url", in.RevokeURL, &e.RevokeURL},
 	} {
-		if *override.from == "" {
+		if override.from == "" {
 			continue
 		}
-		u, err := safeURL(repl, setting, *override.from)
+		u, err := safeURL(repl, override.setting, override.from)
 		if err != nil {
 			return e, err
 		}
@@ -219,8 +228,9 @@ func (in *Integration) checkURLs(repl *caddy.Replacer) error {
 	if in.redirect, err = safeURL(repl, "redirect_url", in.RedirectURL); err != nil {
 		return err
 	}
-	if in.redirect.RawQuery != "" || in.redirect.Fragment != "" || !strings.HasSuffix(in.redirect.Path, callbackSuffix) {
-		return fmt.Errorf("redirect_url must end in %s and have no query, such as https://qb.example.com/oauth/callback", callbackSuffix)
+	// A callback at the root would give the browser's side the API's paths.
+	if in.redirect.RawQuery != "" || in.redirect.Path == callbackSuffix || !strings.HasSuffix(in.redirect.Path, callbackSuffix) {
+		return fmt.Errorf("redirect_url must end in %s below a path of its own, and have no query, such as https://qb.example.com/oauth/callback", callbackSuffix)
 	}
 	in.returns = make(map[string]struct{}, len(in.ReturnURLs))
 	for _, origin := range in.ReturnURLs {
@@ -241,7 +251,7 @@ func (in *Integration) checkURLs(repl *caddy.Replacer) error {
 func safeURL(repl *caddy.Replacer, setting, raw string) (*url.URL, error) {
 	text, err := repl.ReplaceOrErr(raw, true, true)
 	if err != nil {
-		return nil, fmt.Errorf("%s: expanding %s: it is empty or unknown", setting, raw)
+		return nil, fmt.Errorf("%s: %s is empty or unknown; set the variable, or write the address out", setting, raw)
 	}
 	u, err := url.Parse(text)
 	if err != nil {

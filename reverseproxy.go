@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -101,8 +102,8 @@ func takeOver(raw json.RawMessage, api *url.URL) (json.RawMessage, map[string]st
 	origins := make(map[string]struct{}, len(upstreams))
 	for _, u := range upstreams {
 		host, _, err := net.SplitHostPort(u.Dial)
-		if err != nil {
-			return nil, nil, fmt.Errorf("upstream %q must be one host and port", u.Dial)
+		if err != nil || strings.ContainsAny(host, "{/") {
+			return nil, nil, fmt.Errorf("upstream %q must be one host and port, without placeholders: where tokens go must be known in advance", u.Dial)
 		}
 		if scheme == "http" && !loopback(host) {
 			return nil, nil, fmt.Errorf("upstream %q must be https://: a token would be sent in the clear", u.Dial)

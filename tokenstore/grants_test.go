@@ -220,7 +220,7 @@ func TestEveryFlippedByteIsDamage(t *testing.T) {
 		overwrite(t, store, name, string(damaged))
 		_, err := v.Load(t.Context(), r.Key)
 		wantDamaged(t, fmt.Sprintf("byte %d", at), err, r.Key)
-		if text := fmt.Sprint(err); !strings.Contains(text, "9130") || strings.Contains(text, "refresh-") {
+		if text := fmt.Sprint(err); !strings.Contains(text, "quickbooks") || strings.Contains(text, "9130") || strings.Contains(text, "refresh-") {
 			t.Fatalf("error text: %s", text)
 		}
 	}
