@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/freshbearer/freshbearer/grant"
 	"github.com/freshbearer/freshbearer/provider"
@@ -52,6 +53,7 @@ func problemFor(x *exchange, err error) *problem {
 		body        *bodyError
 		tooLarge    *http.MaxBytesError
 		dial        *net.OpError
+		proxyDial   reverseproxy.DialError
 		handler     caddyhttp.HandlerError
 	)
 	switch {
@@ -64,18 +66,21 @@ func problemFor(x *exchange, err error) *problem {
 	case errors.As(err, &reauthorize):
 		return x.reauthorize(reauthorize)
 	case errors.As(err, &unavailable):
-		return unavailableProblem(unavailable)
+		return x.unavailable(unavailable)
 	case errors.As(err, &tooLarge):
 		return &problem{Kind: kindBodyTooLarge}
 	case errors.As(err, &body):
 		return badRequest("The request body could not be read to its end.")
 	case errors.Is(err, errRedirect):
 		return &problem{Kind: kindUpstreamRedirect}
-	case errors.As(err, &dial) && dial.Op == "dial":
+	case errors.As(err, &proxyDial), errors.As(err, &dial) && dial.Op == "dial":
 		// Before the timeouts: what was never sent was never carried out.
 		return &problem{Kind: kindUpstreamUnreachable}
 	case timedOut(err):
 		return &problem{Kind: kindUpstreamTimeout}
+	case errors.As(err, &handler) && handler.StatusCode == http.StatusServiceUnavailable:
+		// What Caddy's reverse proxy says when all upstreams are taken for down.
+		return &problem{Kind: kindUpstreamUnreachable, Status: http.StatusServiceUnavailable, RetryAfter: time.Second}
 	case errors.As(err, &handler) && handler.StatusCode != http.StatusBadGateway && handler.StatusCode != 0:
 		return &problem{Kind: kindInternal, Status: handler.StatusCode}
 	}
@@ -123,15 +128,20 @@ func (x *exchange) reauthorize(e *grant.ReauthorizationError) *problem {
 	}
 }
 
-func unavailableProblem(e *grant.UnavailableError) *problem {
-	kind := kindTokenUnavailable
+// unavailable makes the answer that says that waiting, or the operator, will
+// help. x may be nil.
+func (x *exchange) unavailable(e *grant.UnavailableError) *problem {
+	p := &problem{Kind: kindTokenUnavailable, RetryAfter: e.RetryAfter}
 	switch e.Reason {
 	case grant.ReasonClientRefused:
-		kind = kindClientRefused
+		p.Kind = kindClientRefused
 	case grant.ReasonStorage:
-		kind = kindStorage
+		p.Kind = kindStorage
 	}
-	return &problem{Kind: kind, RetryAfter: e.RetryAfter}
+	if x != nil {
+		p.Integration, p.Connection = x.integration.name, x.key.Connection
+	}
+	return p
 }
 
 // linkProblem makes the answer to a link that cannot be used.

@@ -44,7 +44,7 @@ type App struct {
 	// generated in Caddy's configuration directory.
 	EncryptionKeys []string `json:"encryption_keys,omitempty"`
 
-	// The client registrations at providers, by name.
+	// The client registrations at providers, by name. At least one is needed.
 	Integrations map[string]*Integration `json:"integrations,omitempty"`
 
 	// The apps that may send requests, by name. At least one is needed.
@@ -147,6 +147,9 @@ func (a *App) Cleanup() error {
 		a.attachment.Detach()
 		a.attachment = nil
 	}
+	if a.shared != nil {
+		a.shared.logs.drop(a.logger)
+	}
 	return a.release()
 }
 
@@ -163,7 +166,8 @@ func (a *App) keeper() (*grant.Keeper, error) {
 	if a.cleaned {
 		return nil, tokenstore.ErrClosed
 	}
-	k, err := a.shared.open(a.keys, a.logger)
+	a.shared.logs.use(a.logger)
+	k, err := a.shared.open(a.keys)
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +198,7 @@ func (a *App) integration(name string) (*Integration, error) {
 func theApp(ctx caddy.Context) (*App, error) {
 	app, err := ctx.AppIfConfigured("freshbearer")
 	if errors.Is(err, caddy.ErrNotConfigured) {
-		return nil, fmt.Errorf("the freshbearer global option is needed, with an integration and a caller: %w", err)
+		return nil, errors.New("there is no freshbearer global option at the top of the Caddyfile (in JSON: apps.freshbearer), with an integration and a caller")
 	}
 	if err != nil {
 		return nil, err // the app's own words

@@ -89,6 +89,9 @@ func provisionCallers(repl *caddy.Replacer, configured map[string]*Caller) (*cal
 }
 
 func (c *Caller) provision(repl *caddy.Replacer, name string, cs *callers) error {
+	if name == "" {
+		return fmt.Errorf("has no name")
+	}
 	c.name = name
 	if len(c.Keys) == 0 && c.User == "" {
 		return fmt.Errorf("has neither a key nor a user to be recognized by")

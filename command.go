@@ -15,6 +15,8 @@
 package freshbearer
 
 import (
+	"errors"
+
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 )
@@ -26,6 +28,10 @@ func command() caddycmd.Command {
 		Usage: "<command>",
 		Short: "Keeps the OAuth grants of a QuickBooks app alive",
 		CobraFunc: func(cmd *cobra.Command) {
+			cmd.Args = cobra.NoArgs
+			cmd.RunE = func(*cobra.Command, []string) error {
+				return errors.New("name a command: demo")
+			}
 			cmd.AddCommand(demoCommand())
 		},
 	}

@@ -36,7 +36,7 @@ import (
 // authorization from a signed link, receives the provider's callback, and
 // tells the human what came of it. It also makes the links, for callers.
 type ConnectHandler struct {
-	// The integration, by its name in the freshbearer app.
+	// The integration, by its name in the freshbearer app. Required.
 	Integration string `json:"integration,omitempty"`
 
 	// The path that everything lives under. Default: `/oauth`.
@@ -90,6 +90,7 @@ func (h *ConnectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ cad
 		unlogged(r)
 		err = h.browser(w, r, h.callback)
 	case "done":
+		unlogged(r)
 		err = h.browser(w, r, h.done)
 	case "links":
 		err = h.links(w, r)
@@ -102,13 +103,17 @@ func (h *ConnectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ cad
 	if gone := clientGone(r, err); gone != nil {
 		return gone
 	}
-	problemFor(nil, err).write(w, r)
+	p := problemFor(nil, err)
+	if p.status() >= http.StatusInternalServerError {
+		h.logger.Error("answering the browser", zap.String("page", page), zap.Int("status", p.status()), zap.Error(err))
+	}
+	p.write(w, r)
 	return nil
 }
 
-// unlogged keeps a request out of the access log, which would show the code in
-// its query or the state in the Location of its answer. The keeper logs what
-// came of it.
+// unlogged keeps a request out of the access log, which would show the code or
+// the company's name in its query, or the state in the Location of its answer.
+// The keeper logs what came of it.
 func unlogged(r *http.Request) { caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true) }
 
 // browser lets only GET requests to the registered host through: on any other
@@ -266,7 +271,7 @@ func (h *ConnectHandler) links(w http.ResponseWriter, r *http.Request) error {
 	}
 	if request.Connection != "" {
 		if !h.integration.provider.ValidConnection(request.Connection) {
-			return badRequest("connection is not a connection ID of this provider")
+			return badRequest("The connection is not a connection ID of this provider.")
 		}
 		x := h.exchange(keeper, caller, request.Connection)
 		if err := x.entitled(r.Context()); err != nil {
@@ -289,10 +294,12 @@ func (h *ConnectHandler) links(w http.ResponseWriter, r *http.Request) error {
 	w.WriteHeader(http.StatusCreated)
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
-	return encoder.Encode(struct {
+	// A caller that is gone gets no second answer.
+	_ = encoder.Encode(struct {
 		URL       string    `json:"url"`
 		ExpiresAt time.Time `json:"expires_at"`
 	}{link, expires.UTC()})
+	return nil
 }
 
 func (h *ConnectHandler) exchange(keeper *grant.Keeper, caller *Caller, connection string) *exchange {
@@ -312,7 +319,7 @@ func readLinkRequest(r *http.Request) (*linkRequest, error) {
 	decoder := json.NewDecoder(strings.NewReader(string(body)))
 	decoder.DisallowUnknownFields()
 	if decoder.Decode(request) != nil || decoder.More() {
-		return nil, badRequest(`the body must be a JSON object with "connection" and "return_url", both optional`)
+		return nil, badRequest(`The body must be a JSON object with "connection" and "return_url", both optional.`)
 	}
 	return request, nil
 }
@@ -329,7 +336,7 @@ func (h *ConnectHandler) checkReturnURL(raw string) error {
 			return nil
 		}
 	}
-	return badRequest("return_url is not under one of the integration's return_urls")
+	return badRequest("The return_url must be under one of the origins that the integration's return_urls setting names.")
 }
 
 // Interface guards

@@ -50,22 +50,28 @@ const upstreamTimeout = 130 * time.Second
 // dialling again over TLS costs far more than an idle connection.
 const maxIdlePerHost = 512
 
-func newForwarder(apis map[string]string) (*forwarder, error) {
+// upstreamTransport serves all configurations: a reload does not cost the
+// connections to the API, and an old configuration leaves none behind.
+var upstreamTransport = sync.OnceValue(func() *http.Transport {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+	return &http.Transport{
+		// No proxy from the environment: it would see every request.
+		DialContext:           dialer.DialContext,
+		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:   10 * time.Second,
+		ForceAttemptHTTP2:     true,
+		DisableCompression:    true,
+		ResponseHeaderTimeout: upstreamTimeout,
+		MaxIdleConnsPerHost:   maxIdlePerHost,
+		IdleConnTimeout:       90 * time.Second,
+	}
+})
+
+func newForwarder(apis map[string]string) (*forwarder, error) {
 	f := &forwarder{
-		transport: &http.Transport{
-			// No proxy from the environment: it would see every request.
-			DialContext:           dialer.DialContext,
-			TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
-			TLSHandshakeTimeout:   10 * time.Second,
-			ForceAttemptHTTP2:     true,
-			DisableCompression:    true,
-			ResponseHeaderTimeout: upstreamTimeout,
-			MaxIdleConnsPerHost:   maxIdlePerHost,
-			IdleConnTimeout:       90 * time.Second,
-		},
-		origins: make(map[string]*url.URL, len(apis)),
-		allowed: make(map[string]struct{}, len(apis)),
+		transport: upstreamTransport(),
+		origins:   make(map[string]*url.URL, len(apis)),
+		allowed:   make(map[string]struct{}, len(apis)),
 	}
 	for name, origin := range apis {
 		u, err := url.Parse(origin)
@@ -77,8 +83,6 @@ func newForwarder(apis map[string]string) (*forwarder, error) {
 	}
 	return f, nil
 }
-
-func (f *forwarder) close() { f.transport.CloseIdleConnections() }
 
 // forward sends r to the API of target and its answer to w. Errors before the
 // answer has begun are returned.

@@ -19,6 +19,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -34,7 +36,7 @@ import (
 // request with a fresh access token. It answers every request, and calls no
 // handler after it.
 type Handler struct {
-	// The integration, by its name in the freshbearer app.
+	// The integration, by its name in the freshbearer app. Required.
 	Integration string `json:"integration,omitempty"`
 
 	// Caddy's own reverse proxy, if it shall forward the requests. Its
@@ -76,14 +78,6 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return err
 }
 
-// Cleanup closes idle connections; requests under way go on.
-func (h *Handler) Cleanup() error {
-	if h.forwarder != nil {
-		h.forwarder.close()
-	}
-	return nil
-}
-
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	x, target, err := h.admit(r)
@@ -97,11 +91,30 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		return gone
 	}
 	p := problemFor(x, err)
-	if p.status() >= http.StatusInternalServerError {
-		h.logger.Warn("answering for the API", zap.Int("status", p.status()), zap.Error(err))
-	}
+	h.log(r, x, p, err)
 	p.write(w, r)
 	return nil
+}
+
+// log tells of the API's failures. Those of grants the keeper tells, once; and
+// what callers do wrong is for DEBUG, or they could flood the log.
+func (h *Handler) log(r *http.Request, x *exchange, p *problem, err error) {
+	level := zap.DebugLevel
+	if p.upstream() {
+		level = zap.WarnLevel
+	}
+	entry := h.logger.Check(level, "answering for the API")
+	if entry == nil {
+		return
+	}
+	fields := []zap.Field{
+		zap.String("integration", h.integration.name), zap.String("method", r.Method),
+		zap.Int("status", p.status()), zap.Error(err),
+	}
+	if x != nil {
+		fields = append(fields, zap.String("caller", x.caller.name), zap.String("connection_hash", x.keeper.Pseudonym(x.key)))
+	}
+	entry.Write(fields...)
 }
 
 // admit decides whether the request may go on, and for which connection. The
@@ -115,9 +128,15 @@ func (h *Handler) admit(r *http.Request) (*exchange, provider.Target, error) {
 	if caller == nil {
 		return nil, provider.Target{}, unauthorized()
 	}
+	if early(r) {
+		return nil, provider.Target{}, &problem{Kind: kindTooEarly}
+	}
 	target, err := h.integration.provider.ParseTarget(r.RequestURI)
 	if err != nil {
 		return nil, target, err
+	}
+	if tokenInQuery(r.RequestURI) {
+		return nil, target, badRequest("A token in the query is refused: the API would have two to choose from.")
 	}
 	connection, err := h.connection(r, target)
 	if err != nil {
@@ -145,15 +164,15 @@ func (h *Handler) connection(r *http.Request, target provider.Target) (string, e
 	named := r.Header[connectionHeader]
 	switch {
 	case len(named) > 1:
-		return "", badRequest("the " + connectionHeader + " field must not occur twice")
+		return "", badRequest("The " + connectionHeader + " field must not occur twice.")
 	case len(named) == 0 && target.Connection == "":
-		return "", badRequest("this API does not carry the connection in its path: name it in the " + connectionHeader + " field")
+		return "", badRequest("This API does not carry the connection in its path: name it in the " + connectionHeader + " field.")
 	case len(named) == 0:
 		return target.Connection, nil
 	case !h.integration.provider.ValidConnection(named[0]):
-		return "", badRequest("the " + connectionHeader + " field does not hold a connection ID")
+		return "", badRequest("The " + connectionHeader + " field does not hold a connection ID.")
 	case target.Connection != "" && target.Connection != named[0]:
-		return "", badRequest("the path and the " + connectionHeader + " field name different connections")
+		return "", badRequest("The path and the " + connectionHeader + " field name different connections.")
 	}
 	return named[0], nil
 }
@@ -196,6 +215,30 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, x *exchange, t
 	}))
 }
 
+// early tells whether a request could be a recording that somebody plays back:
+// one that changes something, in TLS early data (RFC 8470 §3).
+func early(r *http.Request) bool {
+	return r.TLS != nil && !r.TLS.HandshakeComplete && r.Method != http.MethodGet && r.Method != http.MethodHead
+}
+
+// tokenInQuery tells whether a query brings a token (RFC 6750 §2.3).
+func tokenInQuery(target string) bool {
+	const name = "access_token"
+	_, query, _ := strings.Cut(target, "?")
+	for query != "" {
+		var parameter string
+		parameter, query, _ = strings.Cut(query, "&")
+		key, _, _ := strings.Cut(parameter, "=")
+		if len(key) < len(name) {
+			continue
+		}
+		if plain, err := url.QueryUnescape(key); err == nil && plain == name {
+			return true
+		}
+	}
+	return false
+}
+
 // methodProblem refuses what would take the connection out of our hands
 // (CONNECT, Upgrade) or hand the token back (TRACE).
 func methodProblem(r *http.Request) *problem {
@@ -205,7 +248,7 @@ func methodProblem(r *http.Request) *problem {
 		return methodNotAllowed("GET, HEAD, POST, PUT, PATCH, DELETE")
 	}
 	if len(r.Header["Upgrade"]) > 0 {
-		return notImplemented("this proxy does not switch protocols")
+		return notImplemented("This proxy does not switch protocols.")
 	}
 	return nil
 }
@@ -213,6 +256,5 @@ func methodProblem(r *http.Request) *problem {
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*Handler)(nil)
-	_ caddy.CleanerUpper          = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 )

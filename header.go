@@ -56,6 +56,13 @@ func fieldSet(lists ...[]string) map[string]struct{} {
 	return set
 }
 
+// idempotencyFields are fields at which net/http would send a request again by
+// itself, also a POST that the API may have carried out. It looks for the
+// canonical name only.
+var idempotencyFields = map[string]string{
+	"Idempotency-Key": "idempotency-key", "X-Idempotency-Key": "x-idempotency-key",
+}
+
 // upstreamHeader returns a copy of a caller's header without what must not go
 // up. The values are shared: nothing on the way changes them.
 func upstreamHeader(in http.Header) http.Header {
@@ -74,6 +81,12 @@ func upstreamHeader(in http.Header) http.Header {
 			continue
 		}
 		out[name] = values
+	}
+	for canonical, name := range idempotencyFields {
+		if values, ok := out[canonical]; ok {
+			delete(out, canonical)
+			out[name] = values
+		}
 	}
 	if _, ok := out["User-Agent"]; !ok {
 		out["User-Agent"] = nil // or net/http would add its own

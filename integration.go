@@ -39,17 +39,17 @@ type Integration struct {
 	// the provider's first, for QuickBooks `production`.
 	Environment string `json:"environment,omitempty"`
 
-	// The client ID. Placeholders are expanded.
+	// The client ID. Placeholders are expanded. Required.
 	ClientID string `json:"client_id,omitempty"`
 
-	// The client secret, as a placeholder.
+	// The client secret, as a placeholder. Required.
 	ClientSecret string `json:"client_secret,omitempty"`
 
 	// The address of the callback as browsers reach it, exactly as it is
-	// registered at the provider; it ends in `/callback`.
+	// registered at the provider; it ends in `/callback`. Required.
 	RedirectURL string `json:"redirect_url,omitempty"`
 
-	// The scopes to ask for.
+	// The scopes to ask for. Required.
 	Scopes []string `json:"scopes,omitempty"`
 
 	// How long before its end an access token is refreshed. A sixth of the
@@ -72,12 +72,21 @@ type Integration struct {
 	// How long the reauth_url of an answer can be opened. Default: 168h.
 	ReauthLinkLifetime caddy.Duration `json:"reauth_link_lifetime,omitempty"`
 
-	// Addresses other than the provider's own, for tests and regional hosts.
-	// https only, except on loopback.
+	// The consent page, for tests: https, or http on loopback. Default: the
+	// provider's own.
 	AuthorizeURL string `json:"authorize_url,omitempty"`
-	TokenURL     string `json:"token_url,omitempty"`
-	RevokeURL    string `json:"revoke_url,omitempty"`
-	APIURL       string `json:"api_url,omitempty"`
+
+	// The token endpoint, for tests: https, or http on loopback. Default: the
+	// provider's own.
+	TokenURL string `json:"token_url,omitempty"`
+
+	// The revocation endpoint, for tests: https, or http on loopback. Default:
+	// the provider's own.
+	RevokeURL string `json:"revoke_url,omitempty"`
+
+	// The origin of all the provider's APIs, for tests and regional hosts:
+	// https, or http on loopback. Default: the provider's own.
+	APIURL string `json:"api_url,omitempty"`
 
 	name     string
 	provider provider.Provider

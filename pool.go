@@ -38,6 +38,9 @@ var keepers = caddy.NewUsagePool()
 // sharedKeeper is what configurations share. It is cheap until it is opened.
 type sharedKeeper struct {
 	opener tokenstore.Opener
+	// identity is the opener's.
+	identity string
+	logs     logs
 
 	mu        sync.Mutex
 	keeper    *grant.Keeper
@@ -51,7 +54,7 @@ func (a *App) acquire(opener tokenstore.Opener) error {
 		return fmt.Errorf("naming the token store: %w", err)
 	}
 	value, _, err := keepers.LoadOrNew(identity, func() (caddy.Destructor, error) {
-		return &sharedKeeper{opener: opener}, nil
+		return &sharedKeeper{opener: opener, identity: identity}, nil
 	})
 	if err != nil {
 		return err
@@ -72,7 +75,7 @@ func (a *App) release() error {
 
 // open opens the store once; after a failure it can be called again. With the
 // store open already, it only takes over the keys.
-func (s *sharedKeeper) open(keys *tokenstore.Keyring, logger *zap.Logger) (*grant.Keeper, error) {
+func (s *sharedKeeper) open(keys *tokenstore.Keyring) (*grant.Keeper, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ctx := context.Background()
@@ -89,6 +92,7 @@ func (s *sharedKeeper) open(keys *tokenstore.Keyring, logger *zap.Logger) (*gran
 		}
 		return s.keeper, nil
 	}
+	logger := s.logs.logger()
 	store, err := s.opener.Open(logger.Named("store"))
 	if err != nil {
 		return nil, errors.Join(err, removeGenerated(generated))
@@ -102,6 +106,7 @@ func (s *sharedKeeper) open(keys *tokenstore.Keyring, logger *zap.Logger) (*gran
 			"back it up apart from the data, without it every connection must be authorized again",
 			zap.String("file", generated))
 	}
+	logger.Info("token store opened", zap.String("store", s.identity))
 	s.keeper = grant.NewKeeper(vault, grant.Options{Logger: logger.Named("grant")})
 	return s.keeper, nil
 }
@@ -173,19 +178,33 @@ func defaultKeys() (keys *tokenstore.Keyring, generated string, err error) {
 	return keys, "", nil
 }
 
-// writeKey writes a key that nobody else can read, once: an existing file is
-// never overwritten.
+// writeKey writes a key that nobody else can read, whole or not at all; an
+// existing file is never overwritten.
 func writeKey(path string, key secret.String) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.CreateTemp(dir, ".key-") // mode 0600
 	if err != nil {
 		return err
 	}
+	defer os.Remove(f.Name())
 	_, err = f.WriteString(key.Reveal() + "\n")
-	// Before anything is sealed with it, the key must be sure to be there.
-	return errors.Join(err, f.Sync(), f.Close())
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	// A link, unlike a rename, fails if there is a file.
+	if err := os.Link(f.Name(), path); err != nil {
+		return err
+	}
+	// Before anything is sealed with it, the key must be sure to be there. Not
+	// every system can sync a directory.
+	if d, err := os.Open(dir); err == nil {
+		_ = d.Sync()
+		_ = d.Close()
+	}
+	return nil
 }
 
 // removeGenerated takes a generated key back that has sealed nothing.

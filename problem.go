@@ -19,6 +19,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -170,6 +171,37 @@ func (p *problem) write(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
 }
+
+// upstream tells whether the API failed, and not the caller or the grant.
+func (p *problem) upstream() bool {
+	switch p.Kind {
+	case kindUpstreamUnreachable, kindUpstreamFailed, kindUpstreamTimeout, kindInternal:
+		return true
+	}
+	return false
+}
+
+// response is the problem as an answer to an outgoing request.
+func (p *problem) response(req *http.Request) *http.Response {
+	a := answerWriter{header: make(http.Header)}
+	p.write(&a, req)
+	return &http.Response{
+		StatusCode: a.status, Status: strconv.Itoa(a.status) + " " + http.StatusText(a.status),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: a.header, Body: io.NopCloser(&a.body), ContentLength: int64(a.body.Len()), Request: req,
+	}
+}
+
+// answerWriter keeps an answer in memory.
+type answerWriter struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (a *answerWriter) Header() http.Header         { return a.header }
+func (a *answerWriter) WriteHeader(status int)      { a.status = status }
+func (a *answerWriter) Write(b []byte) (int, error) { return a.body.Write(b) }
 
 // headWriter keeps the headers that the body would have had (RFC 9110 §9.3.2).
 type headWriter struct{ http.ResponseWriter }

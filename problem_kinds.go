@@ -38,6 +38,7 @@ const (
 	kindLinkInvalid
 	kindLinkExpired
 	kindNotFound
+	kindTooEarly
 )
 
 // The Fault types that Intuit uses. The .NET SDK chooses its exception by them.
@@ -134,6 +135,10 @@ var problemKinds = [...]struct {
 	kindLinkExpired: {
 		410, "link_expired", "Link expired", faultValidation, "http_request_error",
 		"This link has expired. Ask the app that gave it to you for a new one.",
+	},
+	kindTooEarly: {
+		425, "too_early", "Too early", faultValidation, "http_request_denied",
+		"A request that changes something is not accepted in TLS early data. Send it again.",
 	},
 	kindNotFound: {
 		404, "not_found", "Not found", faultValidation, "http_request_error",

@@ -94,7 +94,7 @@ func TestDirectiveProvisionErrors(t *testing.T) {
 	option := provisionCaddyfile[strings.Index(provisionCaddyfile, "\tfreshbearer {"):strings.Index(provisionCaddyfile, "}\n\nhttp:")]
 	for name, c := range map[string]struct{ old, new, want string }{
 		"unknown integration": {"freshbearer quickbooks\n", "freshbearer books\n", `: integration "books" is not configured; there is ["quickbooks"]`},
-		"without the option":  {option, "", ": the freshbearer global option is needed, with an integration and a caller: app module freshbearer: module not configured"},
+		"without the option":  {option, "", ": there is no freshbearer global option at the top of the Caddyfile (in JSON: apps.freshbearer), with an integration and a caller"},
 		"an empty option":     {option, "\tfreshbearer\n", "no integration is configured: add `integration quickbooks { … }` to the freshbearer option"},
 		"another base_path":   {"https://qb.example.com/oauth/callback", "https://qb.example.com/intuit/callback", ": base_path is /oauth, but the redirect_url of integration quickbooks is under /intuit: they must agree, or the callback goes astray"},
 		"fastcgi": {"freshbearer quickbooks\n", "freshbearer quickbooks {\n\t\treverse_proxy 127.0.0.1:9000 {\n\t\t\ttransport fastcgi\n\t\t}\n\t}\n",

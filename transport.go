@@ -26,7 +26,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/freshbearer/freshbearer/grant"
@@ -78,6 +77,12 @@ func (x *exchange) send(req *http.Request, next http.RoundTripper) (*http.Respon
 		closeBody(req)
 		return nil, err
 	}
+	if x.snapshot.Environment != x.integration.Environment {
+		closeBody(req)
+		return nil, &grant.UnavailableError{Reason: grant.ReasonClientRefused, Err: fmt.Errorf(
+			"the connection was authorized in environment %q, and the integration is now in %q: its token is for another host",
+			x.snapshot.Environment, x.integration.Environment)}
+	}
 	header := upstreamHeader(req.Header)
 	resp, err := next.RoundTrip(x.outgoing(req, header, body))
 	if err != nil {
@@ -112,7 +117,11 @@ func (x *exchange) send(req *http.Request, next http.RoundTripper) (*http.Respon
 		return nil, err
 	}
 	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
-		return x.readRefusal(resp).answer(), nil
+		again := x.readRefusal(resp)
+		if again.aboutToken {
+			x.keeper.RejectAgain(x.snapshot)
+		}
+		return again.answer(), nil
 	}
 	if resp.StatusCode < http.StatusMultipleChoices {
 		x.snapshot.Accepted()
@@ -210,12 +219,21 @@ func (x *exchange) readRefusal(resp *http.Response) *refusal {
 		// What cannot be read cannot be cleaned, and is not passed on.
 		body = nil
 	}
-	p := x.integration.provider
-	rf := &refusal{resp: resp, aboutToken: p.TokenRefused(resp.StatusCode, resp.Header, body)}
-	rf.body = p.Scrub(body)
-	token := strings.TrimPrefix(x.snapshot.Authorization().Reveal(), "Bearer ")
-	rf.body = bytes.ReplaceAll(rf.body, []byte(token), []byte("[redacted]"))
+	rf := &refusal{resp: resp, aboutToken: x.integration.provider.TokenRefused(resp.StatusCode, resp.Header, body)}
+	rf.body = x.scrub(body)
+	for _, values := range resp.Header {
+		for i := range values {
+			values[i] = string(x.scrub([]byte(values[i])))
+		}
+	}
 	return rf
+}
+
+// scrub takes out of a text what identifies a token: what the provider is
+// known to write, and the token that was sent.
+func (x *exchange) scrub(text []byte) []byte {
+	token := strings.TrimPrefix(x.snapshot.Authorization().Reveal(), "Bearer ")
+	return bytes.ReplaceAll(x.integration.provider.Scrub(text), []byte(token), []byte("[redacted]"))
 }
 
 // decodedBody reads and closes the body of a refusal.
@@ -258,8 +276,9 @@ func (rf *refusal) answer() *http.Response {
 // `freshbearer` handler: Caddy's own HTTP transport, with the token set on the
 // way out. It has the same settings as Caddy's.
 //
-// It refuses to carry any other request, and to send a token anywhere but to
-// the integration's API.
+// Only a request that a handler has admitted gets a token, and only towards
+// the integration's API. Others, such as health checks, go out without
+// credentials.
 type Transport struct {
 	*reverseproxy.HTTPTransport
 }
@@ -274,17 +293,16 @@ func (Transport) CaddyModule() caddy.ModuleInfo {
 
 // RoundTrip implements http.RoundTripper.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	x, ok := req.Context().Value(exchangeCtxKey{}).(*exchange)
-	if !ok {
-		closeBody(req)
-		return nil, caddyhttp.Error(http.StatusInternalServerError,
-			errors.New("the freshbearer transport works only inside a freshbearer handler"))
-	}
 	// The reverse proxy leaves the scheme to the transport.
 	req = req.WithContext(req.Context())
 	u := *req.URL
 	req.URL = &u
 	t.SetScheme(req)
+	x, ok := req.Context().Value(exchangeCtxKey{}).(*exchange)
+	if !ok {
+		req.Header = upstreamHeader(req.Header)
+		return t.HTTPTransport.RoundTrip(req)
+	}
 	resp, err := x.send(req, t.HTTPTransport)
 	if err == nil {
 		for _, name := range neverDown {
@@ -294,12 +312,15 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			_ = resp.Body.Close()
 		}
 	}
-	if p := problemFor(x, err); p != nil {
-		// A HandlerError keeps its status through the reverse proxy, and the
-		// problem inside it reaches the handler.
-		return nil, caddyhttp.Error(p.status(), p)
+	if req.Context().Err() != nil {
+		return resp, err // nobody is there; the upstream is not to blame
 	}
-	return resp, nil
+	if p := problemFor(x, err); p != nil && !p.upstream() {
+		// As an answer: an error would count against the upstream, and one
+		// dead grant would take all the others' upstream away.
+		return p.response(req), nil
+	}
+	return resp, err
 }
 
 type exchangeCtxKey struct{}

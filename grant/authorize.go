@@ -16,7 +16,6 @@ package grant
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -26,8 +25,7 @@ import (
 	"net/url"
 	"time"
 
-	"golang.org/x/oauth2"
-
+	"github.com/freshbearer/freshbearer/provider"
 	"github.com/freshbearer/freshbearer/tokenstore"
 )
 
@@ -125,11 +123,14 @@ func (k *Keeper) BeginAuthorization(ctx context.Context, link Link) (*Authorizat
 	if in == nil {
 		return nil, fmt.Errorf("integration %q: %w", link.Integration, ErrNotConfigured)
 	}
-	state, cookie := randomText(), randomText()
+	if err := k.sweepStates(ctx); err != nil {
+		return nil, err
+	}
+	state, cookie := provider.NewState(), provider.NewState()
 	b := begun{
 		Link:       link,
 		CookieHash: hash(cookie),
-		Verifier:   oauth2.GenerateVerifier(),
+		Verifier:   provider.NewVerifier(),
 		ClientID:   in.Client.ClientID,
 		TokenURL:   in.Client.Endpoints.TokenURL,
 	}
@@ -146,6 +147,34 @@ func (k *Keeper) BeginAuthorization(ctx context.Context, link Link) (*Authorizat
 		CookieValue: cookie,
 		MaxAge:      authorizationLife,
 	}, nil
+}
+
+const (
+	// maxBegun bounds what people who open a link again and again can store.
+	maxBegun   = 10_000
+	sweepEvery = time.Minute
+)
+
+// ErrTooMany says that too many authorizations have been started and not ended.
+var ErrTooMany = errors.New("too many authorizations are under way")
+
+// sweepStates forgets what has expired, now and then, and refuses more when
+// there is too much of it.
+func (k *Keeper) sweepStates(ctx context.Context) error {
+	k.sweepMu.Lock()
+	defer k.sweepMu.Unlock()
+	if now := k.clock.Now(); now.Sub(k.sweptAt).Abs() >= sweepEvery {
+		n, err := k.vault.SweepOnce(ctx, now)
+		if err != nil {
+			return fmt.Errorf("sweeping expired authorizations: %w", err)
+		}
+		k.sweptAt, k.begun = now, n
+	}
+	if k.begun >= maxBegun {
+		return ErrTooMany
+	}
+	k.begun++
+	return nil
 }
 
 // StateCookie is the name of the cookie that goes with a state, without any
@@ -189,12 +218,6 @@ func only(query url.Values, name string) (string, bool) {
 		return "", true
 	}
 	return values[0], true
-}
-
-func randomText() string {
-	b := make([]byte, 32)
-	_, _ = rand.Read(b) // never fails, says crypto/rand
-	return base64.RawURLEncoding.EncodeToString(b)
 }
 
 func hash(s string) []byte {

@@ -33,7 +33,6 @@ type breaker struct {
 	// is how many refreshes may run at once, and running how many do.
 	halfSince      time.Time
 	limit, running int
-	recoveredAt    time.Time
 }
 
 const (
@@ -122,16 +121,21 @@ func (b *breaker) report(now time.Time, up bool) (opened, closed bool) {
 	}
 	b.limit *= 2
 	if b.limit > breakerWidth || now.Sub(b.halfSince) >= breakerTrial {
-		b.halfSince, b.failures, b.recoveredAt = time.Time{}, 0, now
+		b.halfSince, b.failures = time.Time{}, 0
 		return false, true
 	}
 	return false, false
 }
 
-// recovered is when the breaker last closed: what failed before is worth
-// another try at once.
-func (b *breaker) recovered() time.Time {
+// pause tells how long no refresh will be admitted; 0 if one may try.
+func (b *breaker) pause(now time.Time) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.recoveredAt
+	switch {
+	case !b.openUntil.IsZero() && now.Before(b.openUntil):
+		return b.openUntil.Sub(now)
+	case b.probing, !b.halfSince.IsZero() && b.running >= b.limit:
+		return time.Second
+	}
+	return 0
 }

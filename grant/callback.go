@@ -56,7 +56,7 @@ func (k *Keeper) FinishAuthorization(ctx context.Context, cb Callback) (Result, 
 	done := make(chan outcome, 1)
 	go func() {
 		defer k.work.Done()
-		ctx, cancel := k.detach(ctx)
+		ctx, cancel := k.detached()
 		defer cancel()
 		result, err := k.finish(ctx, cb)
 		done <- outcome{result, err}
@@ -70,6 +70,24 @@ func (k *Keeper) FinishAuthorization(ctx context.Context, cb Callback) (Result, 
 }
 
 func (k *Keeper) finish(ctx context.Context, cb Callback) (Result, error) {
+	result, err := k.accept(ctx, cb)
+	var e *AuthorizationError
+	if err == nil || !errors.As(err, &e) {
+		return result, err
+	}
+	level := zap.WarnLevel
+	switch e.Failure {
+	case FailureDenied, FailureState:
+		level = zap.InfoLevel // what people do
+	case FailureStorage:
+		level = zap.ErrorLevel
+	}
+	k.logger.Log(level, "authorization failed", zap.String("integration", cb.Integration),
+		zap.String("failure", string(e.Failure)), zap.String("trace_id", e.TraceID), zap.Error(e.Err))
+	return Result{}, e
+}
+
+func (k *Keeper) accept(ctx context.Context, cb Callback) (Result, error) {
 	state, single := only(cb.Query, "state")
 	if !single {
 		return Result{}, &AuthorizationError{Failure: FailureCallback}
@@ -79,17 +97,11 @@ func (k *Keeper) finish(ctx context.Context, cb Callback) (Result, error) {
 		return Result{}, err
 	}
 	result, err := k.redeem(ctx, cb, b)
-	if err != nil {
-		var e *AuthorizationError
-		if !errors.As(err, &e) {
-			e = &AuthorizationError{Failure: FailureStorage, Err: err}
-		}
+	var e *AuthorizationError
+	if errors.As(err, &e) {
 		e.ReturnURL = b.Link.ReturnURL
-		k.logger.Warn("authorization failed", zap.String("integration", cb.Integration),
-			zap.String("failure", string(e.Failure)), zap.String("trace_id", e.TraceID), zap.Error(e.Err))
-		return Result{}, e
 	}
-	return result, nil
+	return result, err
 }
 
 func (k *Keeper) redeem(ctx context.Context, cb Callback, b *begun) (Result, error) {
@@ -116,13 +128,15 @@ func (k *Keeper) redeem(ctx context.Context, cb Callback, b *begun) (Result, err
 	if err != nil {
 		return Result{}, err
 	}
-	if b.Link.Connection != "" && b.Link.Connection != id {
-		k.revokeUnwanted(ctx, in, tokens, id)
-		return Result{}, &AuthorizationError{Failure: FailureOtherAccount}
-	}
-	record, err := k.install(ctx, in, cb, b.Link, tokens, account)
+	record, refusal, err := k.install(ctx, in, cb, b.Link, tokens, account)
 	if err != nil {
 		return Result{}, err
+	}
+	if refusal != "" {
+		if record == nil {
+			k.revokeUnwanted(ctx, in, tokens)
+		}
+		return Result{}, &AuthorizationError{Failure: refusal}
 	}
 	k.logger.Info("connected", k.fields(record)...)
 	return Result{
@@ -195,14 +209,9 @@ func (k *Keeper) prove(ctx context.Context, in *Integration, tokens *provider.To
 	return provider.Account{}, &AuthorizationError{Failure: FailureUnavailable, Err: err}
 }
 
-// revokeUnwanted gives back a grant that nobody asked for, unless the same
-// account is connected here: revoking any token may end all of its grants.
-func (k *Keeper) revokeUnwanted(ctx context.Context, in *Integration, tokens *provider.Tokens, id string) {
-	key := tokenstore.Key{Integration: in.Name, Connection: id}
-	if _, err := k.vault.Load(ctx, key); !errors.Is(err, tokenstore.ErrNotFound) {
-		return
-	}
-	if err := in.Client.Revoke(ctx, tokens.RefreshToken); err != nil {
+// revokeUnwanted gives back a grant that nobody asked for.
+func (k *Keeper) revokeUnwanted(ctx context.Context, in *Integration, tokens *provider.Tokens) {
+	if err := in.Client.Revoke(ctx, tokens.RefreshToken); err != nil && !errors.Is(err, provider.ErrAlreadyRevoked) {
 		k.logger.Warn("an unwanted grant could not be revoked", zap.String("integration", in.Name), zap.Error(err))
 	}
 }
@@ -212,38 +221,52 @@ func (k *Keeper) revokeUnwanted(ctx context.Context, in *Integration, tokens *pr
 const installTries = 5
 
 // install stores a new grant over whatever was there, and publishes it.
-func (k *Keeper) install(ctx context.Context, in *Integration, cb Callback, link Link, tokens *provider.Tokens, account provider.Account) (*tokenstore.Record, error) {
+//
+// A connection that is there gets the new tokens even if the link was not for
+// it: the human's consent may just have ended the tokens that it had. Its owner
+// stays, and the refusal says what the human must be told. A connection that
+// is not there is not made in that case, and record is nil.
+func (k *Keeper) install(
+	ctx context.Context, in *Integration, cb Callback, link Link, tokens *provider.Tokens, account provider.Account,
+) (record *tokenstore.Record, refusal Failure, err error) {
 	key := tokenstore.Key{Integration: in.Name, Connection: account.Connection}
-	var err error
 	for range installTries {
-		var record *tokenstore.Record
 		record, err = k.vault.Load(ctx, key)
 		if errors.Is(err, tokenstore.ErrNotFound) {
 			record, err = &tokenstore.Record{Key: key, Owner: link.Caller}, nil
 		}
 		if err != nil {
-			return nil, &AuthorizationError{Failure: FailureStorage, Err: err}
+			return nil, "", &AuthorizationError{Failure: FailureStorage, Err: err}
 		}
-		// A link that is bound to the connection was made for one who may use it.
-		if record.Epoch > 0 && link.Connection != key.Connection && !cb.MayReplace(link.Caller, record.Owner, key.Connection) {
-			return nil, &AuthorizationError{Failure: FailureOwned}
+		known := record.Epoch > 0
+		switch {
+		case link.Connection != "" && link.Connection != key.Connection:
+			refusal = FailureOtherAccount
+		case known && link.Connection == "" && !cb.MayReplace(link.Caller, record.Owner, key.Connection):
+			refusal = FailureOwned
+		}
+		if refusal != "" && !known {
+			return nil, refusal, nil
 		}
 		k.authorize(record, in, tokens, account)
 		err = k.vault.Save(context.WithoutCancel(ctx), record)
-		if err == nil {
-			c := k.lockConnection(key)
-			k.publish(c, record)
-			c.pending = nil
-			c.failures, c.failure = 0, nil
-			c.notBefore.Store(0)
-			c.mu.Unlock()
-			return record, nil
-		}
 		if !errors.Is(err, tokenstore.ErrConflict) {
 			break
 		}
 	}
-	return nil, &AuthorizationError{Failure: FailureStorage, Err: err}
+	if errors.Is(err, tokenstore.ErrConflict) {
+		return nil, "", &AuthorizationError{Failure: FailureStorage, Err: err}
+	}
+	c := k.lockConnection(key)
+	defer c.mu.Unlock()
+	c.pending = nil
+	if err != nil {
+		k.keepInMemory(c, record, err)
+	}
+	k.publish(c, record)
+	c.failures, c.failure = 0, nil
+	c.notBefore.Store(0)
+	return record, refusal, nil
 }
 
 // authorize enters a new authorization into the record.

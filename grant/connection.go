@@ -41,13 +41,17 @@ type connection struct {
 	// pending is the record that could not be stored yet. While it is set it
 	// is the truth, and the store is behind.
 	pending *tokenstore.Record
+	// saving is held while pending is being stored.
+	saving sync.Mutex
 
 	// failures in a row, and when the next try may start.
 	failures  int
 	failure   *UnavailableError
 	notBefore atomic.Int64 // Unix nanoseconds
 
-	lastForced time.Time
+	// lastForced is when a refusal last drove a refresh, lastFruitless when one
+	// that did was refused again.
+	lastForced, lastFruitless time.Time
 }
 
 // connection returns the connection, loaded from the vault if need be. There
@@ -144,10 +148,13 @@ func (c *connection) mayForce(refused *Snapshot, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	snap := c.snapshot.Load()
-	if snap.Generation != refused.Generation || c.flight.Load() != nil || !snap.usable(now) {
+	if !snap.is(refused) || c.flight.Load() != nil || !snap.usable(now) {
 		return true // somebody else has seen to it: wait for that
 	}
-	if !refused.accepted.Load() && !c.lastForced.IsZero() && now.Sub(c.lastForced) < forcedInterval {
+	// Some requests may be accepted while others never are: then refreshes do
+	// not help either.
+	doubtful := !refused.accepted.Load() || recent(c.lastFruitless, now)
+	if doubtful && recent(c.lastForced, now) {
 		return false
 	}
 	c.lastForced = now
@@ -155,9 +162,20 @@ func (c *connection) mayForce(refused *Snapshot, now time.Time) bool {
 	return true
 }
 
+// recent tells whether a moment is less than forcedInterval away. After a jump
+// of the clock into the past nothing is.
+func recent(t, now time.Time) bool {
+	ago := now.Sub(t)
+	return !t.IsZero() && ago >= 0 && ago < forcedInterval
+}
+
 const (
 	backoffFirst = time.Second
 	backoffMost  = 5 * time.Minute
+
+	// longestWait is the longest that a provider may ask for. If there is more
+	// to wait, the clock was set back.
+	longestWait = time.Hour + time.Minute
 )
 
 // failed notes a failure and when the next try may start: exponential backoff
@@ -188,11 +206,17 @@ func (c *connection) succeeded() {
 	c.notBefore.Store(0)
 }
 
+// waits tells, without the lock, whether the next try may not start yet.
+func (c *connection) waits(now time.Time) bool {
+	wait := time.Duration(c.notBefore.Load() - now.UnixNano())
+	return wait > 0 && wait <= longestWait
+}
+
 // backingOff returns the error of the last failure while its wait lasts.
 // The caller holds mu.
 func (c *connection) backingOff(now time.Time) *UnavailableError {
 	wait := time.Unix(0, c.notBefore.Load()).Sub(now)
-	if c.failure == nil || wait <= 0 {
+	if c.failure == nil || wait <= 0 || wait > longestWait {
 		return nil
 	}
 	e := *c.failure

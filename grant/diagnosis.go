@@ -33,6 +33,8 @@ func (k *Keeper) confirm(ctx context.Context, c *connection, in *Integration, re
 		if snap := k.publish(c, stored); snap.usable(k.clock.Now()) {
 			return snap, nil
 		}
+		// Not with the token at hand: it is the one that was replaced.
+		return nil, c.failed(k.clock.Now(), ReasonProvider, backoffFirst, first)
 	}
 	if record.ClientID != in.Client.ClientID {
 		return k.pronounce(ctx, c, record, tokenstore.CauseWrongClient, first)
@@ -47,11 +49,10 @@ func (k *Keeper) confirm(ctx context.Context, c *connection, in *Integration, re
 	case <-ctx.Done():
 		return nil, k.setAside(c, record, first)
 	}
-	tokens, err := in.Client.Refresh(ctx, record.RefreshToken)
+	tokens, second, err := k.ask(ctx, in, record)
 	if err == nil {
 		return k.commit(ctx, c, in, record, tokens)
 	}
-	second := tokenError(err)
 	if second.Outcome != provider.OutcomeInvalidGrant {
 		return nil, k.setAside(c, record, second)
 	}

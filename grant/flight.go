@@ -16,6 +16,7 @@ package grant
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -28,6 +29,8 @@ import (
 // flight is one refresh of one connection. All who need its outcome wait for
 // it; nobody who waits can end it.
 type flight struct {
+	// turn is its place among the refreshes of all connections.
+	turn *turn
 	done chan struct{}
 	// Written before done is closed.
 	snapshot *Snapshot
@@ -41,7 +44,13 @@ const slowRetry = 2 * time.Second
 // await joins the connection's flight, or starts one, and waits for it.
 // seen is the snapshot that does not serve the caller.
 func (k *Keeper) await(ctx context.Context, c *connection, seen *Snapshot) (*Snapshot, error) {
-	f, newer, err := k.join(ctx, c, seen)
+	f, newer, err := k.join(c, seen)
+	if errors.Is(err, errRemoved) {
+		if c, err = k.connection(ctx, c.key); err != nil {
+			return nil, err
+		}
+		f, newer, err = k.join(c, c.snapshot.Load())
+	}
 	if f == nil {
 		return newer, err
 	}
@@ -57,26 +66,36 @@ func (k *Keeper) await(ctx context.Context, c *connection, seen *Snapshot) (*Sna
 	}
 }
 
+// errRemoved says that the connection was looked up before it left the map.
+var errRemoved = errors.New("the connection was removed in the meantime")
+
 // join returns the flight to wait for, or the answer if none is needed.
-func (k *Keeper) join(ctx context.Context, c *connection, seen *Snapshot) (*flight, *Snapshot, error) {
+func (k *Keeper) join(c *connection, seen *Snapshot) (*flight, *Snapshot, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.removed {
+		return nil, nil, errRemoved
+	}
 	if f := c.flight.Load(); f != nil {
+		k.slots.hurry(f.turn)
 		return f, nil, nil
 	}
 	// Check again under the lock: a flight may have landed in between.
 	now := k.clock.Now()
 	snap := c.snapshot.Load()
-	if snap.Generation != seen.Generation && snap.usable(now) {
+	if !snap.is(seen) && snap.usable(now) {
 		return nil, snap, nil
 	}
-	if dead(snap.State) {
+	if k.dead(snap) {
 		return nil, nil, reauthorization(snap)
 	}
 	if e := c.backingOff(now); e != nil {
 		return nil, nil, e
 	}
-	f, err := k.launch(ctx, c)
+	if e := k.pause(c.key.Integration, now); e != nil {
+		return nil, nil, e
+	}
+	f, err := k.launch(c, true)
 	if err != nil {
 		return nil, nil, unavailable(err)
 	}
@@ -85,44 +104,54 @@ func (k *Keeper) join(ctx context.Context, c *connection, seen *Snapshot) (*flig
 
 // dead tells whether only a human can help. Such a grant costs the provider no
 // request, however many requests ask for it.
-func dead(state tokenstore.State) bool {
-	return state == tokenstore.StateNeedsReauth || state == tokenstore.StateDisconnected
+func (k *Keeper) dead(s *Snapshot) bool {
+	switch s.State {
+	case tokenstore.StateDisconnected:
+		return true
+	case tokenstore.StateNeedsReauth:
+		// A wrong client is repaired by the operator: with the right one
+		// configured again, the grant is worth another try.
+		in := k.integration(s.Integration)
+		return s.Cause != tokenstore.CauseWrongClient || in == nil || in.Client.ClientID != s.ClientID
+	}
+	return false
 }
 
 // refreshInBackground starts a flight if none is under way and nothing speaks
 // against one.
-func (k *Keeper) refreshInBackground(ctx context.Context, c *connection, seen *Snapshot, now time.Time) {
+func (k *Keeper) refreshInBackground(c *connection, seen *Snapshot, now time.Time) {
 	// Without the lock: this is asked by every request inside the window.
-	if dead(seen.State) || c.flight.Load() != nil || now.UnixNano() < c.notBefore.Load() {
+	if k.dead(seen) || c.flight.Load() != nil || c.waits(now) {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	snap := c.snapshot.Load()
-	if c.flight.Load() != nil || snap.Generation != seen.Generation || dead(snap.State) || c.backingOff(now) != nil {
+	if c.removed || c.flight.Load() != nil || !snap.is(seen) || k.dead(snap) ||
+		c.backingOff(now) != nil || k.pause(c.key.Integration, now) != nil {
 		return
 	}
 	// An error means that the process is stopping; the token at hand serves.
-	_, _ = k.launch(ctx, c)
+	_, _ = k.launch(c, false)
 }
 
-// launch starts a flight. The caller holds c.mu.
-func (k *Keeper) launch(ctx context.Context, c *connection) (*flight, error) {
+// launch starts a flight; urgent says that somebody waits for it. The caller
+// holds c.mu.
+func (k *Keeper) launch(c *connection, urgent bool) (*flight, error) {
 	// The lease is held until what the provider answers is durable: the store
 	// is not closed under a flight.
 	if err := k.begin(); err != nil {
 		return nil, err
 	}
-	f := &flight{done: make(chan struct{})}
+	f := &flight{done: make(chan struct{}), turn: k.slots.enter(urgent)}
 	c.flight.Store(f)
-	go k.fly(ctx, c, f)
+	go k.fly(c, f)
 	return f, nil
 }
 
-func (k *Keeper) fly(ctx context.Context, c *connection, f *flight) {
+func (k *Keeper) fly(c *connection, f *flight) {
 	defer k.work.Done()
-	ctx, cancel := k.detach(ctx)
-	defer cancel()
+	defer k.slots.leave(f.turn)
 	defer func() {
 		if p := recover(); p != nil {
 			k.logger.Error("panic in a refresh", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
@@ -134,17 +163,19 @@ func (k *Keeper) fly(ctx context.Context, c *connection, f *flight) {
 		c.mu.Unlock()
 		close(f.done)
 	}()
+	// The line is not part of the flight's time, and stopping empties it.
+	if err := k.slots.wait(k.accepting, f.turn); err != nil {
+		f.err = unavailable(tokenstore.ErrClosed)
+		return
+	}
+	ctx, cancel := k.detached()
+	defer cancel()
 	f.snapshot, f.err = k.refresh(ctx, c)
 }
 
-// detach returns a context that keeps the values of ctx (its trace) and
-// nothing else: a caller that hangs up must not cut off a refresh, because the
-// provider may already have rotated the token.
-func (k *Keeper) detach(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.opts.FlightLimit)
-	stop := context.AfterFunc(k.life, cancel)
-	return ctx, func() {
-		stop()
-		cancel()
-	}
+// detached returns a context that no caller can end: one that hangs up must not
+// cut off a refresh, because the provider may already have rotated the token.
+// Nothing of a caller's is in it either; a trace of its request would see ours.
+func (k *Keeper) detached() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(k.life, k.opts.FlightLimit)
 }

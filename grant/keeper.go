@@ -57,9 +57,12 @@ type Options struct {
 	// CallerWait bounds how long Token and Reject wait for a refresh.
 	// Default: 15s.
 	CallerWait time.Duration
-	// FlightLimit bounds one refresh with all its tries. It stays below the
-	// 90s that service managers grant a stopping process. Default: 80s.
+	// FlightLimit bounds one refresh with all its tries. With what Close needs
+	// after it, it stays below the 90s that service managers grant. Default: 70s.
 	FlightLimit time.Duration
+	// MaxRefreshes is how many refreshes may be under way at once.
+	// Default: 16.
+	MaxRefreshes int
 	// ConfirmAfter is the pause before an invalid_grant is asked for again.
 	// Default: 2s.
 	ConfirmAfter time.Duration
@@ -82,6 +85,17 @@ type Keeper struct {
 	attachments  []*Attachment
 	integrations atomic.Pointer[map[string]*Integration]
 
+	// sweepMu guards the count of started authorizations.
+	sweepMu sync.Mutex
+	sweptAt time.Time
+	begun   int
+
+	slots    *slots
+	breakers sync.Map // token URL to *breaker
+
+	// accepting is cancelled when Close begins: what has not started need not.
+	accepting context.Context
+	shut      context.CancelFunc
 	// life is cancelled when Close gives up waiting for flights.
 	life context.Context
 	end  context.CancelFunc
@@ -104,7 +118,10 @@ func NewKeeper(vault *tokenstore.Vault, opts Options) *Keeper {
 		opts.CallerWait = 15 * time.Second
 	}
 	if opts.FlightLimit == 0 {
-		opts.FlightLimit = 80 * time.Second
+		opts.FlightLimit = 70 * time.Second
+	}
+	if opts.MaxRefreshes == 0 {
+		opts.MaxRefreshes = 16
 	}
 	if opts.ConfirmAfter == 0 {
 		opts.ConfirmAfter = 2 * time.Second
@@ -114,6 +131,8 @@ func NewKeeper(vault *tokenstore.Vault, opts Options) *Keeper {
 		linkKey:      vault.DeriveKey("link"),
 		pseudonymKey: vault.DeriveKey("pseudonym"),
 	}
+	k.slots = newSlots(opts.MaxRefreshes)
+	k.accepting, k.shut = context.WithCancel(context.Background())
 	k.life, k.end = context.WithCancel(context.Background())
 	k.integrations.Store(&map[string]*Integration{})
 	return k
@@ -169,6 +188,8 @@ func (k *Keeper) mergeIntegrations() {
 		}
 	}
 	k.integrations.Store(&merged)
+	// What the provider refused the former client may not be refused this one.
+	k.tryAgain(ReasonClientRefused)
 }
 
 func (k *Keeper) integration(name string) *Integration {
@@ -207,7 +228,7 @@ func (k *Keeper) TokenFor(ctx context.Context, key tokenstore.Key, least time.Du
 	case now.Before(snap.refreshAt):
 		return snap, nil
 	}
-	k.refreshInBackground(ctx, c, snap, now)
+	k.refreshInBackground(c, snap, now)
 	return snap, nil
 }
 
@@ -230,7 +251,7 @@ func (k *Keeper) Reject(ctx context.Context, refused *Snapshot) (*Snapshot, erro
 	}
 	snap := c.snapshot.Load()
 	now := k.clock.Now()
-	if snap.Generation != refused.Generation {
+	if !snap.is(refused) {
 		if snap.usable(now) {
 			return snap, nil
 		}
@@ -240,6 +261,20 @@ func (k *Keeper) Reject(ctx context.Context, refused *Snapshot) (*Snapshot, erro
 		return nil, ErrNoNewerToken
 	}
 	return k.await(ctx, c, snap)
+}
+
+// RejectAgain reports that the API also refused the token that Reject
+// returned. Refreshes that refusals of this connection drive are then rare for
+// a while, whatever other requests achieve.
+func (k *Keeper) RejectAgain(refused *Snapshot) {
+	v, ok := k.connections.Load(refused.Key)
+	if !ok {
+		return
+	}
+	c := v.(*connection)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lastFruitless = k.clock.Now()
 }
 
 // Peek returns what is known of a connection, whatever its state.
@@ -272,6 +307,7 @@ func (k *Keeper) Close() error {
 	}
 	k.closed = true
 	k.closeMu.Unlock()
+	k.shut()
 
 	idle := make(chan struct{})
 	go func() {

@@ -186,6 +186,38 @@ func TestTokenThatWasNeverAcceptedIsForcedOnceAMinute(t *testing.T) {
 	}
 }
 
+func TestMixedTrafficIsNoStorm(t *testing.T) {
+	clock := clockwork.NewFakeClockAt(time.Now())
+	w := newWorld(t, clock, intuittest.Behaviour{})
+	for range 100 {
+		// One request is accepted; another is refused, and so is its replay.
+		s := w.token()
+		s.Accepted()
+		if newer, err := w.keeper.Reject(t.Context(), s); err == nil {
+			w.keeper.RejectAgain(newer)
+		}
+		clock.Advance(time.Second)
+	}
+	if n := w.refreshes(); n > 2 {
+		t.Errorf("%d refreshes in 100 seconds", n)
+	}
+}
+
+func TestClockThatIsSetBack(t *testing.T) {
+	start := time.Now()
+	clock := clockwork.NewFakeClockAt(start)
+	w := newWorld(t, clock, intuittest.Behaviour{})
+	w.token()
+	clock.Advance(48 * time.Hour)
+	w.intuit.FailToken(intuittest.Fault{Kind: intuittest.FaultUnavailable, Times: 2})
+	_, err := w.keeper.Token(t.Context(), key)
+	wantUnavailable(t, err, grant.ReasonProvider)
+	clock.Advance(-24 * time.Hour)
+	if w.token().Generation != 2 {
+		t.Error("the backoff lasts as long as the jump of the clock")
+	}
+}
+
 func TestStreamedBodyGetsATokenWithTimeLeft(t *testing.T) {
 	clock := clockwork.NewFakeClockAt(time.Now())
 	w := newWorld(t, clock, intuittest.Behaviour{})

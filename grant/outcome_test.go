@@ -279,6 +279,53 @@ func TestCrashInMidRefresh(t *testing.T) {
 	}
 }
 
+func TestWrongClientIsRepairedByTheRightOne(t *testing.T) {
+	w := expired(t, intuittest.Behaviour{})
+	right := *w.client
+	wrong := right
+	w.intuit.ConnectAs(intuittest.DefaultClientID, realm)
+	wrong.ClientID = "development-keys"
+	w.intuit.FailToken(intuittest.Fault{Kind: intuittest.FaultInvalidGrant})
+	w.client = &wrong
+	mistake := w.attach()
+	_, err := w.keeper.Token(t.Context(), key)
+	wantReauthorization(t, err, tokenstore.CauseWrongClient)
+	mistake.Detach()
+	if w.call(w.token()) != 200 {
+		t.Error("the right client is configured again, and the grant stays dead")
+	}
+}
+
+func TestNewGrantThatCannotBeStored(t *testing.T) {
+	w := newWorld(t, clockwork.NewRealClock(), intuittest.Behaviour{ReconsentReplaces: true})
+	a := w.begin(grant.Link{Caller: "billing"})
+	query := w.consent(a)
+	w.store.FailApply(2, storetest.BeforeApply, errors.New("input/output error")) // 1 redeems the state
+	if _, err := w.finish(a, query); err != nil {
+		t.Fatal(err)
+	}
+	if w.call(w.token()) != 200 {
+		t.Error("the new grant is not used")
+	}
+	w.eventually("the new grant is stored", func() bool { return w.record().Epoch == 2 })
+}
+
+func TestUnreadableRecordDoesNotStopTheStart(t *testing.T) {
+	w := expired(t, intuittest.Behaviour{})
+	r := w.record()
+	intent := tokenstore.Intent{Key: key, Epoch: r.Epoch, Generation: r.Generation, Time: time.Now()}
+	if err := w.keeper.Vault().PutIntent(t.Context(), intent); err != nil {
+		t.Fatal(err)
+	}
+	w.store.Damage("g")
+	w.open(w.store.Copy())
+	if err := w.keeper.Recover(t.Context()); err != nil {
+		t.Fatalf("one damaged record keeps all others from starting: %v", err)
+	}
+	_, err := w.keeper.Token(t.Context(), key)
+	wantUnavailable(t, err, grant.ReasonStorage)
+}
+
 func TestReconnectedInMidRefresh(t *testing.T) {
 	w := expired(t, intuittest.Behaviour{})
 	gate := w.intuit.Hold(intuittest.EndpointToken, realm)

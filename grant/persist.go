@@ -45,13 +45,19 @@ func (k *Keeper) settle(ctx context.Context, c *connection, next *tokenstore.Rec
 		}
 		return k.publish(c, stored), nil
 	}
-	k.logger.Error("new tokens could not be stored; they are kept in memory and the write is tried again",
-		k.fields(next, zap.Error(err))...)
 	c.mu.Lock()
-	c.pending = next
+	k.keepInMemory(c, next, err)
 	c.mu.Unlock()
-	go k.persist(c)
 	return k.publish(c, next), nil
+}
+
+// keepInMemory makes a record that could not be stored the truth, until it can
+// be. The caller holds c.mu.
+func (k *Keeper) keepInMemory(c *connection, record *tokenstore.Record, err error) {
+	k.logger.Error("new tokens could not be stored; they are kept in memory and the write is tried again",
+		k.fields(record, zap.Error(err))...)
+	c.pending = record
+	go k.persist(c)
 }
 
 const (
@@ -74,21 +80,26 @@ func (k *Keeper) persist(c *connection) {
 		err := k.savePending(k.life, c)
 		k.work.Done()
 		if err == nil {
-			k.logger.Info("the token store can be written again", zap.String("connection", k.Pseudonym(c.key)))
+			k.logger.Info("the token store can be written again", zap.String("connection_hash", k.Pseudonym(c.key)))
 			return
 		}
-		k.logger.Error("tokens still not stored", zap.String("connection", k.Pseudonym(c.key)), zap.Error(err))
+		k.logger.Error("tokens still not stored", zap.String("connection_hash", k.Pseudonym(c.key)), zap.Error(err))
 	}
 }
 
 // savePending stores the pending record, if there is one.
 func (k *Keeper) savePending(ctx context.Context, c *connection) error {
+	// Not under c.mu: a disk that hangs must not hold up those who have a
+	// valid token.
+	c.saving.Lock()
+	defer c.saving.Unlock()
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.pending == nil {
+	record := c.pending
+	c.mu.Unlock()
+	if record == nil {
 		return nil
 	}
-	err := k.vault.Save(ctx, c.pending)
+	err := k.vault.Save(ctx, record)
 	if errors.Is(err, tokenstore.ErrConflict) {
 		// Either a write that was reported as failed did happen, or someone
 		// else stored something newer. Both are the truth now.
@@ -97,13 +108,17 @@ func (k *Keeper) savePending(ctx context.Context, c *connection) error {
 	if err != nil {
 		return fmt.Errorf("storing tokens that are only in memory: %w", err)
 	}
-	c.pending = nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pending == record {
+		c.pending = nil
+	}
 	return nil
 }
 
 // lastTries is how often closing tries to store what could not be stored
 // before: about six seconds in all, while a service manager waits.
-const lastTries = 7
+const lastTries = 6
 
 // saveAllPending stores what is only in memory, before memory goes away.
 func (k *Keeper) saveAllPending() error {

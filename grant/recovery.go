@@ -47,7 +47,14 @@ func (k *Keeper) Recover(ctx context.Context) error {
 		return fmt.Errorf("reading open intents: %w", err)
 	}
 	for _, intent := range intents {
-		if err := k.recoverIntent(ctx, intent); err != nil {
+		err := k.recoverIntent(ctx, intent)
+		switch {
+		case err == nil:
+		case errors.As(err, &damaged), errors.Is(err, tokenstore.ErrConflict):
+			// As above; and a conflict means that a flight has seen to it.
+			k.logger.Error("an open intent cannot be resolved", zap.String("integration", intent.Integration),
+				zap.String("connection_hash", k.Pseudonym(intent.Key)), zap.Error(err))
+		default:
 			return fmt.Errorf("resolving an open intent: %w", err)
 		}
 	}
@@ -82,7 +89,7 @@ func (k *Keeper) recoverIntent(ctx context.Context, intent tokenstore.Intent) er
 	}
 	k.publish(c, record)
 	k.logger.Warn("the process ended in mid refresh; refreshing again", k.fields(record, zap.Time("interrupted", intent.Time))...)
-	_, err = k.launch(ctx, c)
+	_, err = k.launch(c, true)
 	return err
 }
 

@@ -35,12 +35,13 @@ func (k *Keeper) refresh(ctx context.Context, c *connection) (*Snapshot, error) 
 	}
 	// Another process may have refreshed since we last looked (certmagic's
 	// "check again under the lock").
-	seen := c.snapshot.Load()
-	if snap := k.publish(c, record); snap.Generation != seen.Generation && snap.usable(k.clock.Now()) {
-		return snap, nil
+	if seen := c.snapshot.Load(); seen.Epoch != record.Epoch || seen.Generation != record.Generation || seen.State != record.State {
+		if snap := k.publish(c, record); !snap.is(seen) && snap.usable(k.clock.Now()) {
+			return snap, nil
+		}
 	}
-	if dead(record.State) {
-		return nil, reauthorization(c.snapshot.Load())
+	if snap := c.snapshot.Load(); k.dead(snap) {
+		return nil, reauthorization(snap)
 	}
 	in := k.integration(record.Integration)
 	if in == nil {
@@ -48,16 +49,25 @@ func (k *Keeper) refresh(ctx context.Context, c *connection) (*Snapshot, error) 
 			fmt.Errorf("integration %q is not configured", record.Integration))
 	}
 
+	b := k.breaker(in)
+	if err := k.admit(ctx, b, in); err != nil {
+		return nil, err
+	}
+	up := false
+	defer func() { k.report(b, in, up) }()
+
 	// Without the note there would be no telling, after a crash, whether the
 	// provider has rotated the token. It also proves that the store can be
 	// written before a token is spent.
 	intent := tokenstore.Intent{Key: c.key, Epoch: record.Epoch, Generation: record.Generation, Time: k.clock.Now()}
 	if err := k.vault.PutIntent(ctx, intent); err != nil {
+		up = true // as far as anybody knows
 		k.logger.Error("refresh not started: the token store cannot be written", k.fields(record, zap.Error(err))...)
 		return nil, c.failed(k.clock.Now(), ReasonStorage, storageRetry, err)
 	}
 
 	tokens, refused, err := k.ask(ctx, in, record)
+	up = err == nil || refused.Outcome == provider.OutcomeInvalidGrant || refused.Outcome == provider.OutcomeClientRefused
 	if err == nil {
 		return k.commit(ctx, c, in, record, tokens)
 	}
@@ -207,7 +217,7 @@ func (k *Keeper) closeIntent(record *tokenstore.Record) error {
 func (k *Keeper) fields(r *tokenstore.Record, more ...zap.Field) []zap.Field {
 	return append([]zap.Field{
 		zap.String("integration", r.Integration),
-		zap.String("connection", k.Pseudonym(r.Key)),
+		zap.String("connection_hash", k.Pseudonym(r.Key)),
 		zap.Uint64("generation", r.Generation),
 	}, more...)
 }

@@ -34,6 +34,10 @@ type Snapshot struct {
 	ProviderError string
 	TraceID       string
 
+	// Environment and ClientID say where the grant was issued, and to whom.
+	Environment string
+	ClientID    string
+
 	// Owner is the caller whose link created the connection; Account is its
 	// name for people.
 	Owner   string
@@ -65,6 +69,11 @@ func (s *Snapshot) Accepted() {
 	}
 }
 
+// is tells whether two snapshots are of one token pair.
+func (s *Snapshot) is(other *Snapshot) bool {
+	return s.Epoch == other.Epoch && s.Generation == other.Generation
+}
+
 func (s *Snapshot) left(now time.Time) time.Duration { return s.expiresAt.Sub(now) }
 
 func (s *Snapshot) usable(now time.Time) bool {
@@ -87,6 +96,9 @@ func newSnapshot(r *tokenstore.Record, refreshBefore time.Duration, previous *Sn
 		ProviderError: r.ProviderError,
 		TraceID:       r.TraceID,
 
+		Environment: r.Environment,
+		ClientID:    r.ClientID,
+
 		Owner:   r.Owner,
 		Account: r.Account,
 	}
@@ -100,7 +112,7 @@ func newSnapshot(r *tokenstore.Record, refreshBefore time.Duration, previous *Sn
 	// tokens that were issued together is not refreshed together.
 	s.refreshAt = s.expiresAt.Add(-window - time.Duration(float64(window)/2*share(r.Key)))
 
-	if previous != nil && previous.Epoch == s.Epoch && previous.Generation == s.Generation {
+	if previous != nil && previous.is(s) {
 		s.accepted = previous.accepted
 		if previous.expiresAt.Before(s.expiresAt) {
 			// The token was refused before its time; storing a new state must

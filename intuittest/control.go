@@ -41,10 +41,10 @@ var controlList = []controlAction{
 	{"POST", "/control/connect?realm=", "make a grant without a browser; answers its tokens", realmAction(func(s *Server, realm string) any { return s.Connect(realm) })},
 	{"GET", "/control/tokens?realm=", "a company's newest tokens", (*Server).controlTokens},
 	{"POST", "/control/revoke-access?realm=", "the access tokens die now; the refresh token stays good", realmAction(func(s *Server, realm string) any {
-		return map[string]int{"killed": s.RevokeAccess(realm)}
+		return map[string]int{"access_tokens_revoked": s.RevokeAccess(realm)}
 	})},
 	{"POST", "/control/kill-grant?realm=", "the user disconnected in QuickBooks: access and refresh token die", realmAction(func(s *Server, realm string) any {
-		return map[string]int{"killed": s.KillGrant(realm)}
+		return map[string]int{"grants_ended": s.KillGrant(realm)}
 	})},
 	{"POST", "/control/incident?open=true", "open or close (open=false) an incident on the status page", (*Server).controlIncident},
 	{"GET", "/control/faults", "the queued faults and the kinds there are", func(s *Server, _ *http.Request, _ []byte) (any, error) { return s.faultState(), nil }},

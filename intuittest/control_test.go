@@ -42,8 +42,8 @@ func TestControl(t *testing.T) {
 		{"POST", "/control/connect?realm=" + realmA, "", 200, `"refresh_token":"RT1-`, func() bool { _, ok := h.Tokens(realmA); return ok }},
 		{"GET", "/control/tokens?realm=" + realmA, "", 200, `"access_valid":true`, nil},
 		{"GET", "/control/tokens?realm=" + realmB, "", 400, "never been connected", nil},
-		{"POST", "/control/revoke-access?realm=" + realmA, "", 200, `{"killed":1}`, func() bool { g, _ := h.Tokens(realmA); return !g.AccessValid && g.RefreshValid }},
-		{"POST", "/control/kill-grant?realm=" + realmA, "", 200, `{"killed":1}`, func() bool { g, _ := h.Tokens(realmA); return !g.RefreshValid }},
+		{"POST", "/control/revoke-access?realm=" + realmA, "", 200, `{"access_tokens_revoked":1}`, func() bool { g, _ := h.Tokens(realmA); return !g.AccessValid && g.RefreshValid }},
+		{"POST", "/control/kill-grant?realm=" + realmA, "", 200, `{"grants_ended":1}`, func() bool { g, _ := h.Tokens(realmA); return !g.RefreshValid }},
 		{"POST", "/control/kill-grant", "", 400, "realm is missing", nil},
 		{"POST", "/control/behaviour", `{"rotation":"always","grace":"24h","access_token_ttl":90}`, 200, `"rotation":"always"`, func() bool {
 			b := h.Behaviour()

@@ -65,6 +65,7 @@ func (s *Server) takeOff(ctx context.Context, value, realm string) (f *flight, o
 		}
 	}
 	s.flights[f] = struct{}{}
+	s.log.counters.MostRefreshes = max(s.log.counters.MostRefreshes, len(s.flights))
 	s.mu.Unlock()
 
 	atOnce := 1

@@ -33,6 +33,9 @@ type Counters struct {
 	Refreshes   int `json:"refreshes"`
 	RefreshesOK int `json:"refreshes_ok"`
 	Rotations   int `json:"rotations"`
+	// MostRefreshes is how many refresh requests were under way at once at
+	// most, over all companies.
+	MostRefreshes int `json:"most_refreshes"`
 	// OverlappingRefreshes are refresh requests that came while another one
 	// with the same value was under way, and its client had not given up.
 	OverlappingRefreshes int `json:"overlapping_refreshes"`

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -29,7 +30,7 @@ func (s *Server) serveQuery(c *call) reply {
 	var query string
 	switch c.r.Method {
 	case http.MethodGet:
-		query = c.r.URL.Query().Get("query")
+		query = queryParameter(c.r.URL.RawQuery)
 	case http.MethodPost:
 		body, err := io.ReadAll(io.LimitReader(c.body, maxForm))
 		if err != nil {
@@ -37,7 +38,7 @@ func (s *Server) serveQuery(c *call) reply {
 		}
 		query = string(body)
 		if query == "" {
-			query = c.r.URL.Query().Get("query")
+			query = queryParameter(c.r.URL.RawQuery)
 		}
 	default:
 		return s.unsupported(c)
@@ -116,4 +117,11 @@ func number(form *regexp.Regexp, clause string, def int) int {
 		return 1 << 30
 	}
 	return int(n)
+}
+
+// queryParameter reads the query as servers outside Go do, for which a
+// semicolon is a character like any other: node-quickbooks does not escape it.
+func queryParameter(raw string) string {
+	values, _ := url.ParseQuery(strings.ReplaceAll(raw, ";", "%3B"))
+	return values.Get("query")
 }

@@ -58,7 +58,7 @@ func NewTransport() *http.Transport {
 		MaxResponseHeaderBytes: maxAnswer,
 		DisableCompression:     true,
 		MaxIdleConns:           16,
-		MaxIdleConnsPerHost:    4,
+		MaxIdleConnsPerHost:    16,
 		// Short, because a POST on a connection that the server closes at the
 		// same moment has an unknown outcome.
 		IdleConnTimeout: 30 * time.Second,

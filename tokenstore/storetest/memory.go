@@ -80,6 +80,17 @@ func (m *Memory) FailAll(err error) {
 	m.failing = err
 }
 
+// Damage changes one byte of every value whose name begins with prefix.
+func (m *Memory) Damage(prefix string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name, value := range m.values {
+		if strings.HasPrefix(name, prefix) {
+			value[len(value)-1] ^= 1
+		}
+	}
+}
+
 // Applies returns how many calls of Apply there have been.
 func (m *Memory) Applies() int {
 	m.mu.Lock()
