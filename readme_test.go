@@ -1,0 +1,47 @@
+// Copyright 2026 The freshbearer authors
+//
+// Licensed under the Apache License, Version 2.0 (the "License");
+// you may not use this file except in compliance with the License.
+// You may obtain a copy of the License at
+//
+//     http://www.apache.org/licenses/LICENSE-2.0
+//
+// Unless required by applicable law or agreed to in writing, software
+// distributed under the License is distributed on an "AS IS" BASIS,
+// WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+// See the License for the specific language governing permissions and
+// limitations under the License.
+
+package freshbearer
+
+import (
+	"os"
+	"regexp"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+var caddyfileBlock = regexp.MustCompile("(?s)```caddyfile\n(.*?)```")
+
+// What the README shows can be pasted.
+func TestReadmeCaddyfiles(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := caddyfileBlock.FindAllSubmatch(readme, -1)
+	if len(blocks) < 2 {
+		t.Fatalf("%d Caddyfiles in the README", len(blocks))
+	}
+	for i, block := range blocks {
+		_, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt(block[1], nil)
+		if err != nil || len(warnings) > 0 {
+			t.Errorf("Caddyfile %d: %v %v", i+1, warnings, err)
+		}
+		if formatted := caddyfile.Format(block[1]); string(formatted) != string(block[1]) {
+			t.Errorf("Caddyfile %d is not formatted:\n%s", i+1, formatted)
+		}
+	}
+}
