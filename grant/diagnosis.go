@@ -16,6 +16,7 @@ package grant
 
 import (
 	"context"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -56,7 +57,32 @@ func (k *Keeper) confirm(ctx context.Context, c *connection, in *Integration, re
 	if second.Outcome != provider.OutcomeInvalidGrant {
 		return nil, k.setAside(c, record, second)
 	}
+	if superseded, ok := k.stepBack(record); ok {
+		tokens, third, err := k.ask(ctx, in, superseded)
+		if err == nil {
+			return k.commit(ctx, c, in, record, tokens)
+		}
+		if third.Outcome != provider.OutcomeInvalidGrant {
+			return nil, k.setAside(c, record, third)
+		}
+	}
 	return k.pronounce(ctx, c, record, k.cause(record), second)
+}
+
+// graceTime is the longest that a provider is known to accept a refresh token
+// after it gave another (Intuit's older documents: 24 hours).
+const graceTime = 24 * time.Hour
+
+// stepBack returns the record with the refresh token before the current one,
+// if the provider may have forgotten that it gave the current one: it has
+// never been good for a refresh, and the one before may be in its grace time.
+func (k *Keeper) stepBack(r *tokenstore.Record) (*tokenstore.Record, bool) {
+	if r.PreviousRefreshToken.Empty() || !r.RefreshIssuedAt.Equal(r.AccessIssuedAt) || k.clock.Now().Sub(r.RefreshIssuedAt) >= graceTime {
+		return nil, false
+	}
+	superseded := *r
+	superseded.RefreshToken = r.PreviousRefreshToken
+	return &superseded, true
 }
 
 // cause computes from the record why the provider refuses its refresh token.

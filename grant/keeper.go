@@ -90,6 +90,10 @@ type Keeper struct {
 	sweptAt time.Time
 	begun   int
 
+	// skewToldAt is when a difference of clocks was last logged, in Unix
+	// nanoseconds.
+	skewToldAt atomic.Int64
+
 	slots    *slots
 	breakers sync.Map // token URL to *breaker
 

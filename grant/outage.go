@@ -78,6 +78,26 @@ func (k *Keeper) report(b *breaker, in *Integration, up bool) {
 	}
 }
 
+const (
+	// skewWorthTelling is what expiries can bear, and a human should repair.
+	skewWorthTelling = time.Minute
+	skewEvery        = time.Hour
+)
+
+// noteSkew says, once an hour, that the clocks differ.
+func (k *Keeper) noteSkew(in *Integration, skew time.Duration) {
+	if skew.Abs() < skewWorthTelling {
+		return
+	}
+	now := k.clock.Now()
+	last := k.skewToldAt.Load()
+	if ago := now.Sub(time.Unix(0, last)); ago >= 0 && ago < skewEvery || !k.skewToldAt.CompareAndSwap(last, now.UnixNano()) {
+		return
+	}
+	k.logger.Warn("this machine's clock and the provider's differ; set the clock",
+		zap.String("integration", in.Name), zap.Duration("provider_ahead_by", skew))
+}
+
 // tryAgain ends the backoff of all failures with a reason that is none any
 // more.
 func (k *Keeper) tryAgain(reason Reason) {

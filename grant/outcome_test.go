@@ -149,6 +149,46 @@ func TestLostAnswer(t *testing.T) {
 	})
 }
 
+func TestSupersededTokenIsTriedLast(t *testing.T) {
+	behaviour := intuittest.Behaviour{Rotation: intuittest.RotateAlways, Grace: time.Hour}
+	refreshed := func(t *testing.T) *world {
+		w := expired(t, behaviour)
+		w.token()
+		r := w.record()
+		if r.PreviousRefreshToken.Empty() {
+			t.Fatal("the superseded token was not kept")
+		}
+		r.AccessExpiresAt = time.Now().Add(-time.Second)
+		w.save(r)
+		w.open(w.store.Copy())
+		w.intuit.ResetCounters()
+		return w
+	}
+	t.Run("alive", func(t *testing.T) {
+		w := refreshed(t)
+		before := w.record().PreviousRefreshToken
+		w.intuit.FailToken(intuittest.Fault{Kind: intuittest.FaultInvalidGrant, Times: 2})
+		if w.call(w.token()) != 200 {
+			t.Error("the provider went back to the former token, and the grant was lost")
+		}
+		requests := w.intuit.TokenRequests()
+		if len(requests) != 3 || !before.Equal(secret.New(requests[2].RefreshToken)) {
+			t.Errorf("%d token requests, the last one with another token than the former", len(requests))
+		}
+	})
+	t.Run("dead", func(t *testing.T) {
+		w := refreshed(t)
+		w.intuit.KillGrant(realm)
+		for range 100 {
+			_, err := w.keeper.Token(t.Context(), key)
+			wantReauthorization(t, err, tokenstore.CauseRevokedOrReplaced)
+		}
+		if n := w.refreshes(); n != 3 {
+			t.Errorf("%d token requests", n)
+		}
+	})
+}
+
 func TestProviderTrouble(t *testing.T) {
 	for kind, reason := range map[intuittest.FaultKind]grant.Reason{
 		intuittest.FaultUnavailable:    grant.ReasonProvider,

@@ -23,6 +23,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/freshbearer/freshbearer/provider"
+	"github.com/freshbearer/freshbearer/secret"
 	"github.com/freshbearer/freshbearer/tokenstore"
 )
 
@@ -138,10 +139,12 @@ func tokenError(err error) *provider.TokenError {
 
 // commit stores a new generation and then lets requests see it.
 func (k *Keeper) commit(ctx context.Context, c *connection, in *Integration, record *tokenstore.Record, tokens *provider.Tokens) (*Snapshot, error) {
+	k.noteSkew(in, tokens.Skew)
 	next := *record
-	next.PreviousRefreshToken = record.RefreshToken
-	if tokens.RefreshToken.Equal(record.RefreshToken) {
-		next.PreviousRefreshToken = record.PreviousRefreshToken
+	// Kept for one generation: the provider may forget that it gave the new one.
+	next.PreviousRefreshToken = secret.String{}
+	if !tokens.RefreshToken.Equal(record.RefreshToken) {
+		next.PreviousRefreshToken = record.RefreshToken
 	}
 	applyTokens(&next, tokens)
 	next.ClientID = in.Client.ClientID

@@ -45,6 +45,7 @@ type Snapshot struct {
 
 	authorization secret.String
 	life          time.Duration
+	issuedAt      time.Time
 	expiresAt     time.Time
 	refreshAt     time.Time
 
@@ -77,8 +78,14 @@ func (s *Snapshot) is(other *Snapshot) bool {
 func (s *Snapshot) left(now time.Time) time.Duration { return s.expiresAt.Sub(now) }
 
 func (s *Snapshot) usable(now time.Time) bool {
-	return now.Before(s.expiresAt) && s.State != tokenstore.StateDisconnected
+	// A token from the future tells that the clock was set back: how long it
+	// lives on is then unknown.
+	return now.Before(s.expiresAt) && !now.Before(s.issuedAt.Add(-clockSlack)) && s.State != tokenstore.StateDisconnected
 }
+
+// clockSlack is how far a clock may be set back, as time services do, without
+// harm.
+const clockSlack = time.Minute
 
 // windowShare bounds the refresh window to a share of the token's life, so
 // that a short-lived token is not refreshed all the time.
@@ -105,7 +112,7 @@ func newSnapshot(r *tokenstore.Record, refreshBefore time.Duration, previous *Sn
 	if !r.AccessToken.Empty() {
 		s.authorization = secret.New("Bearer " + r.AccessToken.Reveal())
 		s.life = r.AccessExpiresAt.Sub(r.AccessIssuedAt)
-		s.expiresAt = r.AccessExpiresAt
+		s.issuedAt, s.expiresAt = r.AccessIssuedAt, r.AccessExpiresAt
 	}
 	window := min(refreshBefore, s.life/windowShare)
 	// Up to half a window more, different for every connection: a herd of
