@@ -17,6 +17,7 @@ package grant
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -161,5 +162,21 @@ func TestBreakerClosesWithFewConnections(t *testing.T) {
 	b.admit(now)
 	if _, closed := b.report(now.Add(breakerTrial), true); !closed {
 		t.Error("still on trial after a minute without a failure")
+	}
+}
+
+// A refusal that comes when the next generation is there already must not cost
+// it its good name.
+func TestRefusalOfAFormerGenerationHarmsNobody(t *testing.T) {
+	now := time.Now()
+	former := &Snapshot{Epoch: 1, Generation: 1, accepted: new(atomic.Bool), expiresAt: now.Add(time.Hour), issuedAt: now}
+	current := &Snapshot{Epoch: 1, Generation: 2, accepted: new(atomic.Bool), expiresAt: now.Add(time.Hour), issuedAt: now}
+	c := new(connection)
+	c.snapshot.Store(current)
+	if !c.mayForce(former, now) {
+		t.Error("the newer token is not offered")
+	}
+	if c.snapshot.Load() != current {
+		t.Error("the refusal of a former token marked the current one as dead")
 	}
 }

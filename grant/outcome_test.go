@@ -301,9 +301,12 @@ func TestCrashInMidRefresh(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.open(w.store.Copy())
+			before := w.refreshes()
 			if err := w.keeper.Recover(t.Context()); err != nil {
 				t.Fatal(err)
 			}
+			// At once, and not when somebody asks: a grace time may be running.
+			w.eventually("a refresh that nobody asked for", func() bool { return w.refreshes() > before })
 			s, err := w.keeper.Token(t.Context(), key)
 			if !c.alive {
 				wantReauthorization(t, err, tokenstore.CauseRefreshResponseLost)
