@@ -40,8 +40,9 @@ type App struct {
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=freshbearer.stores inline_key=engine"`
 
 	// The keys that seal the records, as placeholders: 32 bytes each, in base64
-	// or hexadecimal. The first one seals, all of them open. Default: one is
-	// generated in Caddy's configuration directory.
+	// or hexadecimal. The first one seals, all of them open. To replace a key,
+	// put a new one before it, and remove it when the log says that it may be
+	// removed. Default: one is generated in Caddy's configuration directory.
 	EncryptionKeys []string `json:"encryption_keys,omitempty"`
 
 	// The client registrations at providers, by name. At least one is needed.
@@ -60,6 +61,8 @@ type App struct {
 	cleaned    bool
 	running    atomic.Pointer[grant.Keeper]
 	attachment *grant.Attachment
+	// stopRotating is set by Start.
+	stopRotating context.CancelFunc
 }
 
 // CaddyModule returns the Caddy module information.
@@ -129,8 +132,18 @@ func (a *App) loadStore(ctx caddy.Context) (tokenstore.Opener, error) {
 // Start opens the store and takes the grants up. Requests that come earlier do
 // the same; whoever is first does it.
 func (a *App) Start() error {
-	_, err := a.keeper()
-	return err
+	k, err := a.keeper()
+	if err != nil {
+		return err
+	}
+	a.startMu.Lock()
+	defer a.startMu.Unlock()
+	if !a.cleaned {
+		var ctx context.Context
+		ctx, a.stopRotating = context.WithCancel(context.Background())
+		go a.rotate(ctx, k, a.shared.ringOf(a))
+	}
+	return nil
 }
 
 // Stop does nothing: requests of this configuration may still be under way,
@@ -143,11 +156,15 @@ func (a *App) Cleanup() error {
 	a.startMu.Lock()
 	defer a.startMu.Unlock()
 	a.cleaned = true
+	if a.stopRotating != nil {
+		a.stopRotating()
+	}
 	if a.attachment != nil {
 		a.attachment.Detach()
 		a.attachment = nil
 	}
 	if a.shared != nil {
+		a.shared.dropKeys(a)
 		a.shared.logs.drop(a.logger)
 	}
 	return a.release()
@@ -167,7 +184,7 @@ func (a *App) keeper() (*grant.Keeper, error) {
 		return nil, tokenstore.ErrClosed
 	}
 	a.shared.logs.use(a.logger)
-	k, err := a.shared.open(a.keys)
+	k, err := a.shared.open(a)
 	if err != nil {
 		return nil, err
 	}

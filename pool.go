@@ -45,6 +45,8 @@ type sharedKeeper struct {
 	mu        sync.Mutex
 	keeper    *grant.Keeper
 	recovered bool
+	// rings are those of the configurations, the newest last, which is in use.
+	rings []heldRing
 }
 
 // acquire takes a reference to the keeper of the store that opener names.
@@ -75,22 +77,22 @@ func (a *App) release() error {
 
 // open opens the store once; after a failure it can be called again. With the
 // store open already, it only takes over the keys.
-func (s *sharedKeeper) open(keys *tokenstore.Keyring) (*grant.Keeper, error) {
+func (s *sharedKeeper) open(a *App) (*grant.Keeper, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ctx := context.Background()
-	generated := ""
-	if keys == nil {
-		var err error
-		if keys, generated, err = defaultKeys(); err != nil {
+	if s.keeper != nil {
+		if err := s.useKeys(a); err != nil {
 			return nil, err
 		}
-	}
-	if s.keeper != nil {
-		if err := s.keeper.Vault().UseKeys(ctx, keys); err != nil {
-			return nil, fmt.Errorf("changing the encryption key of the open token store: %w", err)
-		}
 		return s.keeper, nil
+	}
+	ctx := context.Background()
+	keys, generated := a.keys, ""
+	if keys == nil {
+		var err error
+		if keys, generated, err = defaultKeys(true); err != nil {
+			return nil, err
+		}
 	}
 	logger := s.logs.logger()
 	store, err := s.opener.Open(logger.Named("store"))
@@ -108,6 +110,7 @@ func (s *sharedKeeper) open(keys *tokenstore.Keyring) (*grant.Keeper, error) {
 	}
 	logger.Info("token store opened", zap.String("store", s.identity))
 	s.keeper = grant.NewKeeper(vault, grant.Options{Logger: logger.Named("grant")})
+	s.rings = []heldRing{{a, keys}}
 	return s.keeper, nil
 }
 
@@ -156,10 +159,15 @@ func expandKeys(repl *caddy.Replacer, placeholders []string) (*tokenstore.Keyrin
 
 // defaultKeys reads the key of an installation that names none, from Caddy's
 // configuration directory: apart from the data that it seals. If there is no
-// key file, one is made, and its path is returned.
-func defaultKeys() (keys *tokenstore.Keyring, generated string, err error) {
+// key file, one is made, and its path is returned; but not for a store that is
+// open, which a new key cannot open.
+func defaultKeys(generate bool) (keys *tokenstore.Keyring, generated string, err error) {
 	path := filepath.Join(caddy.AppConfigDir(), "freshbearer", "encryption.key")
 	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) && !generate {
+		return nil, "", fmt.Errorf("encryption_key is not configured any more, but the open token store is sealed with the key that it named, "+
+			"and there is no %s; put encryption_key back", path)
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		key := tokenstore.GenerateKey()
 		if err := writeKey(path, key); err != nil {

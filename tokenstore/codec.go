@@ -65,6 +65,10 @@ type wireRecord struct {
 	ConnectedAt     time.Time `json:"connected_at,omitzero"`
 
 	History []HistoryEntry `json:"history,omitempty"`
+
+	// Write is different in every payload: two writes of one content are told
+	// apart by it, and a value that was only sealed anew from either.
+	Write []byte `json:"write,omitempty"`
 }
 
 // encodeRecord returns the payload of a record. It forgets the oldest history
@@ -99,6 +103,7 @@ func encodeRecord(r *Record) ([]byte, error) {
 		UnansweredSince:        r.UnansweredSince.UTC(),
 		ConnectedAt:            r.ConnectedAt.UTC(),
 		History:                r.History,
+		Write:                  randomBytes(12),
 	}
 	for {
 		payload, err := json.Marshal(&w)

@@ -15,6 +15,7 @@
 package tokenstore
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"reflect"
@@ -90,8 +91,11 @@ func TestRecordRoundTrip(t *testing.T) {
 	if !reflect.DeepEqual(got, &Record{}) {
 		t.Errorf("an empty record became %+v", got)
 	}
-	if want := `{"v":1,"integration":"","connection":""}`; string(empty) != want {
+	if want := `{"v":1,"integration":"","connection":"","write":"`; !strings.HasPrefix(string(empty), want) || len(empty) != len(want)+18 {
 		t.Errorf("an empty record is stored as %s", empty)
+	}
+	if again, err := encodeRecord(&Record{}); err != nil || bytes.Equal(again, empty) {
+		t.Errorf("two writes of one record cannot be told apart (%v)", err)
 	}
 }
 

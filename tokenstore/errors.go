@@ -40,10 +40,17 @@ var (
 type WrongKeyError struct {
 	// Keys is how many keys were tried.
 	Keys int
+	// Former is how many keys are missing that entries may still be sealed
+	// with; 0 if the one is missing that is in use.
+	Former int
 }
 
 // Error implements error.
 func (e *WrongKeyError) Error() string {
+	if e.Former > 0 {
+		return "connections are still sealed with a former encryption key that is not configured; nothing was changed. " +
+			"Keep it as a further key, after the first one, until the log says that all records are sealed with the first encryption key"
+	}
 	none := fmt.Sprintf("none of the %d configured encryption keys opens", e.Keys)
 	if e.Keys == 1 {
 		none = "the configured encryption key does not open"

@@ -30,14 +30,20 @@ const (
 	MaxPage     = 1000
 )
 
-// digest stands for a stored value; the zero digest for no value.
+// maxTries is how often a write is tried that Reseal gets in the way of. It
+// seals an entry once for each new key, so the second try is the last but for
+// miracles.
+const maxTries = 16
+
+// digest stands for what an entry holds under its seal, which is unique to the
+// write (see wireRecord.Write); the zero digest for no entry.
 type digest [sha256.Size]byte
 
-func digestOf(value []byte) digest {
-	if value == nil {
+func digestOf(payload []byte) digest {
+	if payload == nil {
 		return digest{}
 	}
-	return sha256.Sum256(value)
+	return sha256.Sum256(payload)
 }
 
 // Load returns the record of a connection. The error is ErrNotFound if there
@@ -46,6 +52,8 @@ func (v *Vault) Load(ctx context.Context, key Key) (*Record, error) {
 	if err := checkKey(key); err != nil {
 		return nil, err
 	}
+	v.ringMu.RLock()
+	defer v.ringMu.RUnlock()
 	name := v.names.connection(kindGrant, key)
 	sealed, err := v.store.Get(ctx, name)
 	if err != nil {
@@ -62,7 +70,7 @@ func (v *Vault) Load(ctx context.Context, key Key) (*Record, error) {
 }
 
 // Save stores a record, and in the same step clears the intent of its
-// connection. It succeeds only if the stored value is the one that r was read
+// connection. It succeeds only if the stored record is still what r was read
 // from or last saved as (or if there is none, for a record that never was
 // stored); otherwise the error is ErrConflict and nothing was changed.
 //
@@ -80,11 +88,13 @@ func (v *Vault) Save(ctx context.Context, r *Record) error {
 	if err != nil {
 		return err
 	}
-	sealed, err := v.ring.Load().seal(v.names.connection(kindGrant, r.Key), r.Generation, payload)
+	v.ringMu.RLock()
+	defer v.ringMu.RUnlock()
+	sealed, err := v.ring.seal(v.names.connection(kindGrant, r.Key), r.Generation, payload)
 	if err != nil {
 		return err
 	}
-	if err := v.replace(ctx, r, sealed); err != nil {
+	if err := v.replace(ctx, r, sealed, digestOf(payload)); err != nil {
 		return fmt.Errorf("saving the record of a connection of %q: %w", r.Integration, err)
 	}
 	return nil
@@ -96,52 +106,69 @@ func (v *Vault) Delete(ctx context.Context, r *Record) error {
 	if err := checkKey(r.Key); err != nil {
 		return err
 	}
-	if err := v.replace(ctx, r, nil); err != nil {
+	v.ringMu.RLock()
+	defer v.ringMu.RUnlock()
+	if err := v.replace(ctx, r, nil, digest{}); err != nil {
 		return fmt.Errorf("deleting the record of a connection of %q: %w", r.Integration, err)
 	}
 	return nil
 }
 
-// replace stores value, or deletes the record if it is nil.
-func (v *Vault) replace(ctx context.Context, r *Record, value []byte) error {
+// replace stores a value with its content, or deletes the record if both are
+// zero. The caller holds ringMu.
+func (v *Vault) replace(ctx context.Context, r *Record, value []byte, content digest) error {
 	name := v.names.connection(kindGrant, r.Key)
 	if r.unsure {
-		if err := v.settle(ctx, r, name); err != nil {
+		if err := v.catchUp(ctx, r, name); err != nil {
 			return err
 		}
 	}
-	err := v.store.Apply(ctx,
-		Change{Name: name, Value: value, Check: true, Old: r.sealed},
-		Change{Name: v.names.connection(kindIntent, r.Key)})
-	switch {
-	case err == nil:
-		r.sealed = value
-	case errors.Is(err, ErrConflict), errors.Is(err, ErrInvalid), errors.Is(err, ErrClosed):
-		// Nothing was applied.
-	default:
-		r.unsure, r.attempt = true, digestOf(value)
+	for try := 1; ; try++ {
+		err := v.store.Apply(ctx,
+			Change{Name: name, Value: value, Check: true, Old: r.sealed},
+			Change{Name: v.names.connection(kindIntent, r.Key)})
+		switch {
+		case err == nil:
+			r.sealed, r.content = value, content
+			return nil
+		case errors.Is(err, ErrConflict) && try < maxTries:
+			// The record may only have been sealed anew.
+			if v.catchUp(ctx, r, name) != nil {
+				return err
+			}
+		case errors.Is(err, ErrConflict), errors.Is(err, ErrInvalid), errors.Is(err, ErrClosed):
+			return err // nothing was applied
+		default:
+			r.unsure, r.attempt = true, content
+			return err
+		}
 	}
-	return err
 }
 
-// settle finds out whether the last write of r was applied. Until that is
-// known, nothing is written, so that there is never more than one such write.
-func (v *Vault) settle(ctx context.Context, r *Record, name []byte) error {
+// catchUp takes the stored value for the one that r was read from or last saved
+// as, if it holds the same, or what the last write of r was to store, if it is
+// not known whether that was applied. Otherwise the error is ErrConflict. Until
+// the last write is known, nothing is written, so that there is never more than
+// one such write.
+func (v *Vault) catchUp(ctx context.Context, r *Record, name []byte) error {
 	current, err := v.store.Get(ctx, name)
-	if errors.Is(err, ErrNotFound) {
-		current, err = nil, nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	switch digestOf(current) {
-	case r.attempt:
-		r.sealed = current
-	case digestOf(r.sealed):
-	default:
+	var content digest
+	if err != nil {
+		current = nil
+	} else {
+		opened, err := v.ring.open(name, current)
+		if err != nil {
+			return ErrConflict // whatever it is, it is not what r was
+		}
+		content = digestOf(opened.plaintext)
+	}
+	if content != r.content && !(r.unsure && content == r.attempt) {
 		return ErrConflict
 	}
-	r.unsure = false
+	r.sealed, r.content, r.unsure = current, content, false
 	return nil
 }
 
@@ -168,6 +195,8 @@ func (v *Vault) List(ctx context.Context, integration, cursor string, limit int)
 		return nil, "", err
 	}
 
+	v.ringMu.RLock()
+	defer v.ringMu.RUnlock()
 	type entry struct{ name, value []byte }
 	var entries []entry
 	more := false
@@ -214,9 +243,9 @@ func decodeCursor(cursor string, prefix []byte) ([]byte, error) {
 
 // openRecord opens the record under a name. It must be the record that the
 // name was made from, so that a record is never served as another one even by
-// a fault of our own.
+// a fault of our own. The caller holds ringMu.
 func (v *Vault) openRecord(name, sealed []byte) (*Record, error) {
-	opened, err := v.ring.Load().open(name, sealed)
+	opened, err := v.ring.open(name, sealed)
 	if err != nil {
 		return nil, err
 	}
@@ -227,6 +256,6 @@ func (v *Vault) openRecord(name, sealed []byte) (*Record, error) {
 	if r.Generation != opened.generation || !bytes.Equal(v.names.connection(kindGrant, r.Key), name) {
 		return nil, ErrAltered
 	}
-	r.sealed = sealed
+	r.sealed, r.content = sealed, digestOf(opened.plaintext)
 	return r, nil
 }

@@ -31,8 +31,10 @@ func (v *Vault) PutIntent(ctx context.Context, intent Intent) error {
 	if err != nil {
 		return err
 	}
+	v.ringMu.RLock()
+	defer v.ringMu.RUnlock()
 	name := v.names.connection(kindIntent, intent.Key)
-	sealed, err := v.ring.Load().seal(name, intent.Generation, payload)
+	sealed, err := v.ring.seal(name, intent.Generation, payload)
 	if err != nil {
 		return err
 	}
@@ -46,6 +48,8 @@ func (v *Vault) PutIntent(ctx context.Context, intent Intent) error {
 // read, and err then joins a *DamagedError for each; intents is valid in that
 // case although err is not nil.
 func (v *Vault) Intents(ctx context.Context) (intents []Intent, err error) {
+	v.ringMu.RLock()
+	defer v.ringMu.RUnlock()
 	var damaged []error
 	err = v.store.Scan(ctx, []byte{byte(kindIntent)}, nil, func(name, sealed []byte) bool {
 		intent, err := v.openIntent(name, sealed)
@@ -74,8 +78,9 @@ func (v *Vault) ClearIntent(ctx context.Context, key Key) error {
 	return nil
 }
 
+// openIntent opens the intent under a name. The caller holds ringMu.
 func (v *Vault) openIntent(name, sealed []byte) (Intent, error) {
-	opened, err := v.ring.Load().open(name, sealed)
+	opened, err := v.ring.open(name, sealed)
 	if err != nil {
 		return Intent{}, err
 	}

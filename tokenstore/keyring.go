@@ -36,9 +36,9 @@ const (
 	keyHint = "make one with: openssl rand -base64 32"
 )
 
-// Keyring holds the encryption keys of a store. The first one seals, all of
-// them open: to replace a key, put the new one before it. A Keyring does not
-// change and does not print its keys.
+// Keyring holds the encryption keys of a store. All of them open; the first
+// one is the one to seal with (see Vault.Promote): to replace a key, put the
+// new one before it. A Keyring does not change and does not print its keys.
 type Keyring struct {
 	keys []*masterKey
 }
@@ -95,6 +95,15 @@ func (r *Keyring) Format(f fmt.State, _ rune) {
 
 // first returns the key that seals.
 func (r *Keyring) first() *masterKey { return r.keys[0] }
+
+// withFirst returns the ring with the key at a position moved to the front.
+func (r *Keyring) withFirst(position int) *Keyring {
+	if position == 0 {
+		return r
+	}
+	keys := append([]*masterKey{r.keys[position]}, r.keys[:position]...)
+	return &Keyring{keys: append(keys, r.keys[position+1:]...)}
+}
 
 // find returns the key with the id and its position, or nil.
 func (r *Keyring) find(id []byte) (*masterKey, int) {

@@ -33,7 +33,9 @@ func (v *Vault) PutOnce(ctx context.Context, kind, id string, value []byte, expi
 	name := v.names.once(kind, id)
 	payload := binary.BigEndian.AppendUint64(make([]byte, 0, 8+len(value)), uint64(expiresAt.UnixMilli()))
 	payload = append(payload, value...)
-	sealed, err := v.ring.Load().seal(name, 0, payload)
+	v.ringMu.RLock()
+	defer v.ringMu.RUnlock()
+	sealed, err := v.ring.seal(name, 0, payload)
 	if err != nil {
 		return err
 	}
@@ -52,24 +54,41 @@ func (v *Vault) Take(ctx context.Context, kind, id string, now time.Time) ([]byt
 	if kind == "" || id == "" {
 		return nil, fmt.Errorf("one-time value of kind %q: %w", kind, ErrNotFound)
 	}
+	v.ringMu.RLock()
+	defer v.ringMu.RUnlock()
 	name := v.names.once(kind, id)
-	sealed, err := v.store.Get(ctx, name)
-	if err != nil {
-		return nil, fmt.Errorf("one-time value of kind %q: %w", kind, err)
+	var value []byte
+	var expiresAt time.Time
+	var content digest
+	for try := 1; ; try++ {
+		sealed, err := v.store.Get(ctx, name)
+		if err != nil {
+			return nil, fmt.Errorf("one-time value of kind %q: %w", kind, err)
+		}
+		opened, err := v.ring.open(name, sealed)
+		if err == nil {
+			value, expiresAt, err = decodeOnce(opened.plaintext)
+		}
+		if err != nil {
+			return nil, &DamagedError{Err: err, name: name}
+		}
+		if now := digestOf(opened.plaintext); try == 1 {
+			content = now
+		} else if now != content {
+			return nil, fmt.Errorf("one-time value of kind %q: %w: it was just taken", kind, ErrNotFound)
+		}
+		err = v.store.Apply(ctx, Change{Name: name, Check: true, Old: sealed})
+		if err == nil {
+			break
+		}
+		// A conflict is either another Take, which has left nothing to find, or
+		// Reseal, which has left the same value.
+		if !errors.Is(err, ErrConflict) || try == maxTries {
+			// It may be gone, or not. Giving it out could give it out twice.
+			return nil, fmt.Errorf("taking a one-time value of kind %q: %w", kind, err)
+		}
 	}
-	value, expiresAt, err := v.openOnce(name, sealed)
-	if err != nil {
-		return nil, &DamagedError{Err: err, name: name}
-	}
-
-	err = v.store.Apply(ctx, Change{Name: name, Check: true, Old: sealed})
-	switch {
-	case errors.Is(err, ErrConflict):
-		return nil, fmt.Errorf("one-time value of kind %q: %w: it was just taken", kind, ErrNotFound)
-	case err != nil:
-		// It may be gone, or not. Giving it out could give it out twice.
-		return nil, fmt.Errorf("taking a one-time value of kind %q: %w", kind, err)
-	case !now.Before(expiresAt):
+	if !now.Before(expiresAt) {
 		return nil, fmt.Errorf("one-time value of kind %q: %w: it has expired", kind, ErrNotFound)
 	}
 	return value, nil
@@ -79,6 +98,8 @@ func (v *Vault) Take(ctx context.Context, kind, id string, now time.Time) ([]byt
 // those that nobody can take because they cannot be read. It returns how many
 // remain.
 func (v *Vault) SweepOnce(ctx context.Context, now time.Time) (remaining int, err error) {
+	v.ringMu.RLock()
+	defer v.ringMu.RUnlock()
 	var dead []Change
 	err = v.store.Scan(ctx, []byte{byte(kindOnce)}, nil, func(name, sealed []byte) bool {
 		_, expiresAt, err := v.openOnce(name, sealed)
@@ -103,13 +124,18 @@ func (v *Vault) SweepOnce(ctx context.Context, now time.Time) (remaining int, er
 	return remaining, nil
 }
 
+// openOnce opens the one-time value under a name. The caller holds ringMu.
 func (v *Vault) openOnce(name, sealed []byte) (value []byte, expiresAt time.Time, err error) {
-	opened, err := v.ring.Load().open(name, sealed)
+	opened, err := v.ring.open(name, sealed)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	if len(opened.plaintext) < 8 {
+	return decodeOnce(opened.plaintext)
+}
+
+func decodeOnce(payload []byte) (value []byte, expiresAt time.Time, err error) {
+	if len(payload) < 8 {
 		return nil, time.Time{}, ErrAltered
 	}
-	return opened.plaintext[8:], time.UnixMilli(int64(binary.BigEndian.Uint64(opened.plaintext))), nil
+	return payload[8:], time.UnixMilli(int64(binary.BigEndian.Uint64(payload))), nil
 }

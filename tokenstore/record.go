@@ -134,10 +134,13 @@ type Record struct {
 	// History holds the last things that happened to the grant, oldest first.
 	History []HistoryEntry
 
-	// sealed is the value this record was read from or last saved as; nil if
-	// it was never stored. Vault.Save checks it, so that a stale copy cannot
-	// overwrite a newer record.
-	sealed []byte
+	// sealed is the value this record was read from or last saved as, content
+	// the digest of what it holds; nil and zero if it was never stored.
+	// Vault.Save checks sealed, so that a stale copy cannot overwrite a newer
+	// record, and tells by content a newer record from one that was only
+	// sealed anew.
+	sealed  []byte
+	content digest
 
 	// unsure is set when a write of this record ended with an error that left
 	// open whether it was applied; attempt is the digest of what it wrote. The

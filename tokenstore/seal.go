@@ -98,8 +98,22 @@ type unsealed struct {
 	key int
 }
 
-// open opens the sealed value of the entry with that name. Its errors are ErrUnknownKey, ErrAltered and
-// ErrNewerVersion.
+// sealedKeyID returns the id of the key that a sealed value names, nil if it is
+// too short to name one. It may be any bytes if the value is damaged.
+func sealedKeyID(sealed []byte) []byte {
+	if len(sealed) < 1+keyIDSize {
+		return nil
+	}
+	return sealed[1 : 1+keyIDSize]
+}
+
+// sealedBy tells whether a value claims to be sealed with a key.
+func sealedBy(sealed []byte, key *masterKey) bool {
+	return len(sealed) >= sealOverhead && sealed[0] == sealVersion && string(sealedKeyID(sealed)) == string(key.id[:])
+}
+
+// open opens the sealed value of the entry with that name. Its errors are
+// ErrUnknownKey, ErrAltered and ErrNewerVersion.
 func (r *Keyring) open(name []byte, sealed []byte) (unsealed, error) {
 	if len(sealed) < sealOverhead {
 		return unsealed{}, ErrAltered
@@ -112,7 +126,7 @@ func (r *Keyring) open(name []byte, sealed []byte) (unsealed, error) {
 		return unsealed{}, ErrAltered
 	}
 	header := sealed[:sealHeaderSize]
-	key, position := r.find(header[1 : 1+keyIDSize])
+	key, position := r.find(sealedKeyID(sealed))
 	if key == nil {
 		return unsealed{}, ErrUnknownKey
 	}

@@ -43,6 +43,10 @@ var (
 
 	// ErrClosed says that the store was closed.
 	ErrClosed = errors.New("token store is closed")
+
+	// ErrFull says that there is too little space for what was asked, now.
+	// Nothing was applied, and the same call can succeed later.
+	ErrFull = errors.New("too little space for the token store")
 )
 
 // Store is a small transactional key-value store. It holds what cannot be had
@@ -69,8 +73,8 @@ type Store interface {
 	// they survive the death of the process and, as far as the machine keeps
 	// its promises, of the machine. If it returns an error that is ErrConflict,
 	// a checked change found another value than it expected, and nothing was
-	// applied. After any other error, the changes may or may not have been
-	// applied, but never in part.
+	// applied; nor was it if the error is ErrFull. After any other error, the
+	// changes may or may not have been applied, but never in part.
 	//
 	// Checks and changes are one atomic step: of two calls that check the same
 	// name for the same value and change it, at most one succeeds. All checks
@@ -86,6 +90,15 @@ type Store interface {
 	// Close releases the store after the calls under way have returned. Every
 	// call after it returns an error that is ErrClosed.
 	Close() error
+}
+
+// SpaceChecker is what a Store can implement whose space may run out.
+type SpaceChecker interface {
+	// CheckSpace returns an error that is ErrFull if there is too little space
+	// to begin what ends with a write that must not fail: a refresh, whose
+	// token may be spent before its successor is stored. The store keeps space
+	// for what has begun, so Apply can still succeed when CheckSpace fails.
+	CheckSpace(ctx context.Context) error
 }
 
 // Change is one step of Store.Apply.

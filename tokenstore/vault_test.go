@@ -269,134 +269,6 @@ func TestOpenVaultFails(t *testing.T) {
 	openVault(t, store, keyA)
 }
 
-func TestRotation(t *testing.T) {
-	store := newStore(t)
-	v := openVault(t, store, keyA)
-	save(t, v, record("1"))
-	save(t, v, record("2"))
-	derived := v.DeriveKey("links")
-
-	if err := v.UseKeys(t.Context(), ring(t, keyB, keyA)); err != nil {
-		t.Fatal(err)
-	}
-	names := store.Len()
-	one := load(t, v, record("1").Key) // by the second key
-	one.Generation++
-	save(t, v, one) // with the first
-	load(t, v, record("1").Key)
-	if store.Len() != names {
-		t.Error("the rotation changed a name")
-	}
-
-	// The first key alone: what was saved since opens, the rest is damaged,
-	// not missing.
-	for _, v := range []*tokenstore.Vault{openVault(t, store, keyB), openVault(t, store, keyB, keyC)} {
-		if got := load(t, v, record("1").Key); got.Generation != 2 {
-			t.Errorf("generation is %d", got.Generation)
-		}
-		_, err := v.Load(t.Context(), record("2").Key)
-		var damage *tokenstore.DamagedError
-		if !errors.As(err, &damage) || !errors.Is(err, tokenstore.ErrUnknownKey) || errors.Is(err, tokenstore.ErrNotFound) {
-			t.Errorf("a record of the old key: %v", err)
-		}
-		if !bytes.Equal(v.DeriveKey("links"), derived) {
-			t.Error("a derived key did not outlive the encryption key")
-		}
-	}
-	if _, err := tokenstore.OpenVault(t.Context(), store, ring(t, keyA)); err == nil {
-		t.Error("the old key alone still opens the store")
-	}
-	// The old key comes back as the second one.
-	load(t, openVault(t, store, keyB, keyA), record("2").Key)
-	// Or as the first.
-	load(t, openVault(t, store, keyA, keyB), record("2").Key)
-	openVault(t, store, keyA)
-}
-
-func TestUseKeysRefused(t *testing.T) {
-	store := newStore(t)
-	v := openVault(t, store, keyA)
-	save(t, v, record("1"))
-	var wrong *tokenstore.WrongKeyError
-	if err := v.UseKeys(t.Context(), ring(t, keyB, keyC)); !errors.As(err, &wrong) {
-		t.Fatalf("error is %v", err)
-	}
-	store.FailApply(1, storetest.BeforeApply, errDisk)
-	if err := v.UseKeys(t.Context(), ring(t, keyB, keyA)); !errors.Is(err, errDisk) {
-		t.Fatalf("error is %v", err)
-	}
-	// The vault goes on with the ring it had.
-	save(t, v, load(t, v, record("1").Key))
-	load(t, openVault(t, store, keyA), record("1").Key)
-
-	if err := v.UseKeys(t.Context(), ring(t, keyB, keyA)); err != nil {
-		t.Fatal(err)
-	}
-	applies := store.Applies()
-	if err := v.UseKeys(t.Context(), ring(t, keyB)); err != nil {
-		t.Fatal(err)
-	}
-	if store.Applies() != applies {
-		t.Error("the meta record was sealed again with the key it was sealed with")
-	}
-
-	for name, value := range image(t, newVaultStore(t, keyB)) {
-		overwrite(t, store, []byte(name), value)
-	}
-	if err := v.UseKeys(t.Context(), ring(t, keyB)); err == nil {
-		t.Error("another store's meta record was accepted")
-	}
-}
-
-func newVaultStore(t *testing.T, keys ...string) *storetest.Memory {
-	store := newStore(t)
-	openVault(t, store, keys...)
-	return store
-}
-
-func TestUseKeysUnderLoad(t *testing.T) {
-	store := newStore(t)
-	v := openVault(t, store, keyA)
-	rings := []*tokenstore.Keyring{ring(t, keyB, keyA, keyC), ring(t, keyC, keyB, keyA), ring(t, keyA, keyB, keyC)}
-	ctx := context.Background()
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	for w := range 4 {
-		r := record(fmt.Sprint(w))
-		wg.Go(func() {
-			for {
-				err := v.Save(ctx, r)
-				if err == nil {
-					_, err = v.Load(ctx, r.Key)
-				}
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				r.Generation++
-				select {
-				case <-done:
-					return
-				default:
-				}
-			}
-		})
-	}
-	var rotators sync.WaitGroup
-	for range 2 {
-		rotators.Go(func() {
-			for i := range 60 {
-				if err := v.UseKeys(ctx, rings[i%len(rings)]); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	rotators.Wait()
-	close(done)
-	wg.Wait()
-}
-
 func TestVaultCloses(t *testing.T) {
 	v := openVault(t, newStore(t), keyA)
 	if err := v.Close(); err != nil {
@@ -412,7 +284,7 @@ func TestVaultCloses(t *testing.T) {
 		"load": loadErr, "list": listErr, "intents": intentsErr, "take": takeErr, "sweep": sweepErr,
 		"save": v.Save(ctx, r), "delete": v.Delete(ctx, r), "put intent": v.PutIntent(ctx, tokenstore.Intent{Key: r.Key}),
 		"clear intent": v.ClearIntent(ctx, r.Key), "put once": v.PutOnce(ctx, "state", "id", nil, time.Now()),
-		"use keys": v.UseKeys(ctx, ring(t, keyA)), "close": v.Close(),
+		"use keys": v.UseKeys(ctx, ring(t, keyA)), "reseal": v.Reseal(ctx, nil), "close": v.Close(),
 	} {
 		if !errors.Is(err, tokenstore.ErrClosed) {
 			t.Errorf("%s: %v", what, err)
