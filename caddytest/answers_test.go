@@ -30,6 +30,7 @@ func TestWrongKey(t *testing.T) {
 	s := start(t, func(s *system) { s.Store = "counted" })
 	s.connect(realmOne)
 	s.Intuit.ResetCounters()
+	atRest()
 	reads, writes := counted.reads.Load(), counted.writes.Load()
 	grant, _ := s.Intuit.Tokens(realmOne)
 	c := client(t)

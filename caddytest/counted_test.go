@@ -17,6 +17,7 @@ package caddytest_test
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -38,6 +39,17 @@ func resetCounted() {
 	counted.closes.Store(0)
 	counted.reads.Store(0)
 	counted.writes.Store(0)
+}
+
+// atRest waits until the store has not been called for a while: a start is
+// followed by work in the background.
+func atRest() {
+	calls := func() int64 { return counted.reads.Load() + counted.writes.Load() }
+	for last, since := calls(), time.Now(); time.Since(since) < 500*time.Millisecond; time.Sleep(20 * time.Millisecond) {
+		if now := calls(); now != last {
+			last, since = now, time.Now()
+		}
+	}
 }
 
 func (countedConfig) CaddyModule() caddy.ModuleInfo {
