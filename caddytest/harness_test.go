@@ -88,6 +88,8 @@ type system struct {
 	Key    string
 
 	secrets []string
+	// loadedAt is when the last load ended.
+	loadedAt time.Time
 }
 
 var caddyfile = template.Must(template.New("Caddyfile").Parse(`{
@@ -240,6 +242,7 @@ func (s *system) load() error {
 	if err != nil {
 		return err
 	}
+	defer func() { s.loadedAt = time.Now() }()
 	return caddy.Load(config, true)
 }
 
