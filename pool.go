@@ -125,6 +125,7 @@ func (s *sharedKeeper) recover(ctx context.Context) error {
 		return err
 	}
 	s.recovered = true
+	s.keeper.Watch()
 	return nil
 }
 

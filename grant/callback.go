@@ -249,6 +249,7 @@ func (k *Keeper) install(
 			return nil, refusal, nil
 		}
 		k.authorize(record, in, tokens, account)
+		record.DueAt = dueAt(record)
 		err = k.vault.Save(context.WithoutCancel(ctx), record)
 		if !errors.Is(err, tokenstore.ErrConflict) {
 			break
@@ -283,6 +284,6 @@ func (k *Keeper) authorize(r *tokenstore.Record, in *Integration, tokens *provid
 	r.State, r.Cause, r.Since = tokenstore.StateConnected, "", now
 	r.ProviderError, r.TraceID = "", ""
 	r.UnansweredSince = time.Time{}
-	r.ConnectedAt = now
+	r.ConnectedAt, r.Warned = now, 0
 	r.Note(tokenstore.HistoryEntry{Time: now, Event: "connected", Generation: r.Generation, TraceID: tokens.TraceID})
 }

@@ -142,6 +142,10 @@ func NewKeeper(vault *tokenstore.Vault, opts Options) *Keeper {
 	return k
 }
 
+// Watch looks after the grants that nobody uses, until the keeper closes. Call
+// it once, after the first Attach.
+func (k *Keeper) Watch() { go k.watch() }
+
 // Vault returns the vault, for listing and for a change of keys.
 func (k *Keeper) Vault() *tokenstore.Vault { return k.vault }
 

@@ -280,6 +280,18 @@ func TestNoTokenIsSpentIfTheStoreFails(t *testing.T) {
 	}
 }
 
+func TestNoTokenIsSpentWithoutSpace(t *testing.T) {
+	w := expired(t, intuittest.Behaviour{})
+	w.store.Full(true)
+	_, err := w.keeper.Token(t.Context(), key)
+	if e := wantUnavailable(t, err, grant.ReasonStorage); e.RetryAfter <= 0 || !errors.Is(err, tokenstore.ErrFull) {
+		t.Errorf("%v, Retry-After %s", err, e.RetryAfter)
+	}
+	if n := w.refreshes(); n != 0 {
+		t.Errorf("%d token requests without space for the answer", n)
+	}
+}
+
 func TestCrashInMidRefresh(t *testing.T) {
 	for name, c := range map[string]struct {
 		behaviour intuittest.Behaviour

@@ -29,6 +29,7 @@ import (
 // the record is used all the same and kept in memory until it can be stored:
 // the token that it supersedes may be dead.
 func (k *Keeper) settle(ctx context.Context, c *connection, next *tokenstore.Record) (*Snapshot, error) {
+	next.DueAt = dueAt(next)
 	err := k.vault.Save(ctx, next)
 	switch {
 	case err == nil:

@@ -60,6 +60,11 @@ func (k *Keeper) refresh(ctx context.Context, c *connection) (*Snapshot, error) 
 	// Without the note there would be no telling, after a crash, whether the
 	// provider has rotated the token. It also proves that the store can be
 	// written before a token is spent.
+	if err := k.vault.CheckSpace(ctx); err != nil {
+		up = true
+		k.logger.Error("refresh not started: there is too little space for the token store", k.fields(record, zap.Error(err))...)
+		return nil, c.failed(k.clock.Now(), ReasonStorage, storageRetry, err)
+	}
 	intent := tokenstore.Intent{Key: c.key, Epoch: record.Epoch, Generation: record.Generation, Time: k.clock.Now()}
 	if err := k.vault.PutIntent(ctx, intent); err != nil {
 		up = true // as far as anybody knows

@@ -63,6 +63,8 @@ type wireRecord struct {
 
 	UnansweredSince time.Time `json:"unanswered_since,omitzero"`
 	ConnectedAt     time.Time `json:"connected_at,omitzero"`
+	DueAt           time.Time `json:"due_at,omitzero"`
+	Warned          int       `json:"warned,omitempty"`
 
 	History []HistoryEntry `json:"history,omitempty"`
 
@@ -102,6 +104,8 @@ func encodeRecord(r *Record) ([]byte, error) {
 		TraceID:                r.TraceID,
 		UnansweredSince:        r.UnansweredSince.UTC(),
 		ConnectedAt:            r.ConnectedAt.UTC(),
+		DueAt:                  r.DueAt.UTC(),
+		Warned:                 r.Warned,
 		History:                r.History,
 		Write:                  randomBytes(12),
 	}
@@ -156,6 +160,9 @@ func decodeRecord(payload []byte) (*Record, error) {
 		TraceID:                w.TraceID,
 		UnansweredSince:        w.UnansweredSince,
 		ConnectedAt:            w.ConnectedAt,
+		DueAt:                  w.DueAt,
+		Warned:                 w.Warned,
+		dueOn:                  dayOf(w.DueAt),
 		History:                w.History,
 	}, nil
 }

@@ -58,6 +58,8 @@ func fill(t *testing.T, v reflect.Value, n *int) {
 				fill(t, v.Field(i), n)
 			}
 		}
+	case reflect.Int:
+		v.SetInt(int64(*n))
 	default:
 		t.Fatalf("a field has the kind %s: teach it to this test", v.Kind())
 	}

@@ -94,7 +94,7 @@ func (v *Vault) Save(ctx context.Context, r *Record) error {
 	if err != nil {
 		return err
 	}
-	if err := v.replace(ctx, r, sealed, digestOf(payload)); err != nil {
+	if err := v.replace(ctx, r, sealed, digestOf(payload), dayOf(r.DueAt)); err != nil {
 		return fmt.Errorf("saving the record of a connection of %q: %w", r.Integration, err)
 	}
 	return nil
@@ -108,15 +108,15 @@ func (v *Vault) Delete(ctx context.Context, r *Record) error {
 	}
 	v.ringMu.RLock()
 	defer v.ringMu.RUnlock()
-	if err := v.replace(ctx, r, nil, digest{}); err != nil {
+	if err := v.replace(ctx, r, nil, digest{}, 0); err != nil {
 		return fmt.Errorf("deleting the record of a connection of %q: %w", r.Integration, err)
 	}
 	return nil
 }
 
 // replace stores a value with its content, or deletes the record if both are
-// zero. The caller holds ringMu.
-func (v *Vault) replace(ctx context.Context, r *Record, value []byte, content digest) error {
+// zero, and moves it to its day in the due index. The caller holds ringMu.
+func (v *Vault) replace(ctx context.Context, r *Record, value []byte, content digest, day uint32) error {
 	name := v.names.connection(kindGrant, r.Key)
 	if r.unsure {
 		if err := v.catchUp(ctx, r, name); err != nil {
@@ -124,22 +124,23 @@ func (v *Vault) replace(ctx context.Context, r *Record, value []byte, content di
 		}
 	}
 	for try := 1; ; try++ {
-		err := v.store.Apply(ctx,
+		changes := append(v.dueChanges(r, name, day),
 			Change{Name: name, Value: value, Check: true, Old: r.sealed},
 			Change{Name: v.names.connection(kindIntent, r.Key)})
+		err := v.store.Apply(ctx, changes...)
 		switch {
 		case err == nil:
-			r.sealed, r.content = value, content
+			r.sealed, r.content, r.dueOn = value, content, day
 			return nil
 		case errors.Is(err, ErrConflict) && try < maxTries:
 			// The record may only have been sealed anew.
 			if v.catchUp(ctx, r, name) != nil {
 				return err
 			}
-		case errors.Is(err, ErrConflict), errors.Is(err, ErrInvalid), errors.Is(err, ErrClosed):
+		case errors.Is(err, ErrConflict), errors.Is(err, ErrInvalid), errors.Is(err, ErrClosed), errors.Is(err, ErrFull):
 			return err // nothing was applied
 		default:
-			r.unsure, r.attempt = true, content
+			r.unsure, r.attempt, r.attemptDue = true, content, day
 			return err
 		}
 	}
@@ -167,6 +168,9 @@ func (v *Vault) catchUp(ctx context.Context, r *Record, name []byte) error {
 	}
 	if content != r.content && !(r.unsure && content == r.attempt) {
 		return ErrConflict
+	}
+	if r.unsure && content == r.attempt && content != r.content {
+		r.dueOn = r.attemptDue
 	}
 	r.sealed, r.content, r.unsure = current, content, false
 	return nil

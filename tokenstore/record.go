@@ -131,6 +131,12 @@ type Record struct {
 	// ConnectedAt is the time of the last authorization.
 	ConnectedAt time.Time
 
+	// DueAt is when the grant wants attention although nobody uses it; zero
+	// for never. Vault.Due finds it by the day.
+	DueAt time.Time
+	// Warned counts the warnings that were given of the authorization's end.
+	Warned int
+
 	// History holds the last things that happened to the grant, oldest first.
 	History []HistoryEntry
 
@@ -142,11 +148,16 @@ type Record struct {
 	sealed  []byte
 	content digest
 
+	// dueOn is the day that the stored record is found on in the due index, 0
+	// for none.
+	dueOn uint32
+
 	// unsure is set when a write of this record ended with an error that left
-	// open whether it was applied; attempt is the digest of what it wrote. The
-	// next write finds out.
-	unsure  bool
-	attempt digest
+	// open whether it was applied; attempt is the digest of what it wrote, and
+	// attemptDue its day. The next write finds out.
+	unsure     bool
+	attempt    digest
+	attemptDue uint32
 }
 
 // HistoryLimit is how many entries of its history a record keeps.

@@ -124,3 +124,12 @@ func randomBytes(n int) []byte {
 
 // Interface guards
 var _ fmt.Formatter = (*Vault)(nil)
+
+// CheckSpace returns an error that is ErrFull if the store says that there is
+// too little space to begin what ends with a write that must not fail.
+func (v *Vault) CheckSpace(ctx context.Context) error {
+	if checker, ok := v.store.(SpaceChecker); ok {
+		return checker.CheckSpace(ctx)
+	}
+	return nil
+}

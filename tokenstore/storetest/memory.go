@@ -40,6 +40,7 @@ type Memory struct {
 	applies  int
 	failures map[int]failure
 	failing  error
+	full     bool
 }
 
 // When says at which point of a call of Apply a failure strikes.
@@ -78,6 +79,23 @@ func (m *Memory) FailAll(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.failing = err
+}
+
+// Full makes CheckSpace say that there is too little space, or enough again.
+func (m *Memory) Full(full bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.full = full
+}
+
+// CheckSpace implements tokenstore.SpaceChecker.
+func (m *Memory) CheckSpace(context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.full {
+		return fmt.Errorf("memory store: %w", tokenstore.ErrFull)
+	}
+	return nil
 }
 
 // Damage changes one byte of every value whose name begins with prefix.
