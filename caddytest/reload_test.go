@@ -100,7 +100,7 @@ func closedByServer(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "EOF") && !strings.Contains(text, "unexpected EOF") ||
 		strings.Contains(text, "connection reset by peer") || strings.Contains(text, "broken pipe") ||
-		strings.Contains(text, "server closed idle connection")
+		strings.Contains(text, "server closed idle connection") || strings.Contains(text, "use of closed network connection")
 }
 
 // reach waits until so many requests were answered.

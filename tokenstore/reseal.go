@@ -137,7 +137,7 @@ func (p *resealing) run(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return false
 			}
-			if bytes.Equal(name, metaName) || sealedBy(value, p.active) {
+			if bytes.Equal(name, metaName) || kind(name[0]) == kindDue || sealedBy(value, p.active) {
 				return true
 			}
 			if len(names) == resealPage {

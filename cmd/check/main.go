@@ -65,8 +65,9 @@ func run(args []string) error {
 		return err
 	}
 	// -count=1: the tests also depend on what the cache does not see, such as
-	// the installed clients.
-	return command("go", append([]string{"test", "-race", "-count=1", "-timeout=14m"}, append(args, "./...")...)...)
+	// the installed clients. -p=1: some tests measure out seconds, which two
+	// packages at once would not leave them on a small machine.
+	return command("go", append([]string{"test", "-race", "-count=1", "-p=1", "-timeout=14m"}, append(args, "./...")...)...)
 }
 
 // install installs what is missing.
