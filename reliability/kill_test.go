@@ -129,6 +129,7 @@ func (k *killing) run(n int) {
 	}
 	slowAnswers(k.at.Intuit, 0)
 	k.up()
+	k.repaired()
 	k.settle()
 	k.serves(k.at, k.realms)
 	k.load.stop()
@@ -162,6 +163,26 @@ func (k *killing) duringAnswer() {
 		}
 		return nil
 	})
+}
+
+// repaired waits until every connection has been refreshed, or was refused, by
+// the process that runs now: only then is nothing left of the kills before.
+func (k *killing) repaired() {
+	k.t.Helper()
+	if err := eventually(30*time.Second, func() error {
+		asked := make(map[string]bool)
+		for _, r := range k.at.Intuit.TokenRequests() {
+			asked[r.Realm] = asked[r.Realm] || r.Time.After(k.proc.spawned)
+		}
+		for _, realm := range k.realms {
+			if !asked[realm] {
+				return fmt.Errorf("%s has not been refreshed since the last kill", realm)
+			}
+		}
+		return nil
+	}); err != nil {
+		k.t.Error(err)
+	}
 }
 
 // settle waits until every connection whose refresh token the provider has
