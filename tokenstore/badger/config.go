@@ -25,21 +25,28 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/dustin/go-humanize"
 
 	"github.com/freshbearer/freshbearer/tokenstore"
 )
 
 // Config is where a Badger database is kept. The grants in it are encrypted
 // before Badger sees them. One process at a time can use a directory.
-//
-// The disk of the directory should have 64 MiB to spare: Badger cannot survive
-// a full disk.
 type Config struct {
 	// The directory of the database. It is created, with mode 0700, if it does
 	// not exist, and should be used for nothing else. Placeholders are
 	// replaced. Default: `freshbearer` in Caddy's
 	// [data directory](/docs/conventions#data-directory).
 	Path string `json:"path,omitempty"`
+
+	// How much of the directory's disk must be free, in bytes, for a token to
+	// be refreshed. Below it, tokens that are valid are still used, and those
+	// of a refresh under way are still stored, until half of it is left, or 7 MiB,
+	// which the database may need for itself. The least that takes effect is 9 MiB
+	// and the size of what is stored. The store keeps a part of
+	// this space in a file of its own, freshbearer.ballast (half of it, at
+	// most 16 MiB), which it gives up when the disk is full. Default: 64 MiB.
+	MinFree int64 `json:"min_free,omitempty"`
 
 	// path is Path with its placeholders replaced.
 	path string
@@ -56,10 +63,11 @@ func (Config) CaddyModule() caddy.ModuleInfo {
 // UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
 //
 //	store badger {
-//		path <dir>
+//		path     <dir>
+//		min_free <size>
 //	}
 //
-// The block and its option may be left out.
+// The block and its options may be left out. A size is like 64MiB.
 func (c *Config) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the name of the store
 	if d.NextArg() {
@@ -77,8 +85,21 @@ func (c *Config) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			if c.Path == "" {
 				return d.Err("path is empty; leave it out to use the default")
 			}
+		case "min_free":
+			if c.MinFree != 0 {
+				return d.Err("min_free is already set")
+			}
+			var text string
+			if !d.AllArgs(&text) {
+				return d.ArgErr()
+			}
+			size, err := humanize.ParseBytes(text)
+			if err != nil || size == 0 || size > maxMinFree {
+				return d.Errf("min_free must be a size, like 64MiB, up to 1TiB: %s", text)
+			}
+			c.MinFree = int64(size)
 		default:
-			return d.Errf("unrecognized option '%s' of the badger store; it has one option: path", d.Val())
+			return d.Errf("unrecognized option '%s' of the badger store; its options are: path, min_free", d.Val())
 		}
 	}
 	return nil
@@ -87,6 +108,9 @@ func (c *Config) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // Provision replaces the placeholders. It does not open the database, so that
 // a configuration can be validated beside the process that uses it.
 func (c *Config) Provision(_ caddy.Context) error {
+	if c.MinFree < 0 || c.MinFree > maxMinFree {
+		return fmt.Errorf("min_free of the badger store must be 0 to 1 TiB, in bytes: %d", c.MinFree)
+	}
 	if c.Path == "" {
 		return nil
 	}
@@ -99,6 +123,16 @@ func (c *Config) Provision(_ caddy.Context) error {
 	}
 	c.path = path
 	return nil
+}
+
+// maxMinFree is the most that makes sense for a store of some megabytes.
+const maxMinFree = 1 << 40
+
+func (c *Config) minFree() int64 {
+	if c.MinFree == 0 {
+		return defaultMinFree
+	}
+	return c.MinFree
 }
 
 // Identity implements tokenstore.Opener: it returns the absolute path of the

@@ -37,18 +37,27 @@ func TestModule(t *testing.T) {
 
 func TestCaddyfile(t *testing.T) {
 	for _, test := range []struct {
-		name, input, path, err string
+		name, input, path string
+		minFree           int64
+		err               string
 	}{
 		{name: "bare", input: "badger"},
 		{name: "empty block", input: "badger {\n}"},
 		{name: "path", input: "badger {\n\tpath /var/lib/freshbearer\n}", path: "/var/lib/freshbearer"},
+		{name: "both", input: "badger {\n\tpath /a\n\tmin_free 100MiB\n}", path: "/a", minFree: 100 << 20},
+		{name: "no size", input: "badger {\n\tmin_free\n}", err: "Testfile:2"},
+		{name: "two sizes", input: "badger {\n\tmin_free 1MiB 2MiB\n}", err: "Testfile:2"},
+		{name: "size of nothing", input: "badger {\n\tmin_free 0\n}", err: "min_free must be a size, like 64MiB, up to 1TiB: 0, at Testfile:2"},
+		{name: "wrong size", input: "badger {\n\tmin_free much\n}", err: "min_free must be a size"},
+		{name: "too large", input: "badger {\n\tmin_free 2TiB\n}", err: "min_free must be a size"},
+		{name: "size twice", input: "badger {\n\tmin_free 1MiB\n\tmin_free 1MiB\n}", err: "min_free is already set, at Testfile:3"},
 		{name: "placeholder stays", input: "badger {\n\tpath {env.DATA}/tokens\n}", path: "{env.DATA}/tokens"},
 		{name: "argument", input: "badger /var/lib/freshbearer", err: "Testfile:1"},
 		{name: "no path", input: "badger {\n\tpath\n}", err: "Testfile:2"},
 		{name: "empty path", input: "badger {\n\tpath \"\"\n}", err: "Testfile:2"},
 		{name: "two paths in one", input: "badger {\n\tpath /a /b\n}", err: "Testfile:2"},
 		{name: "path twice", input: "badger {\n\tpath /a\n\tpath /b\n}", err: "path is already set, at Testfile:3"},
-		{name: "unknown", input: "badger {\n\tpath /a\n\tsync off\n}", err: "unrecognized option 'sync' of the badger store; it has one option: path, at Testfile:3"},
+		{name: "unknown", input: "badger {\n\tpath /a\n\tsync off\n}", err: "unrecognized option 'sync' of the badger store; its options are: path, min_free, at Testfile:3"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var c Config
@@ -59,10 +68,24 @@ func TestCaddyfile(t *testing.T) {
 				}
 				return
 			}
-			if err != nil || c.Path != test.path {
-				t.Errorf("path is %q (%v), want %q", c.Path, err, test.path)
+			if err != nil || c.Path != test.path || c.MinFree != test.minFree {
+				t.Errorf("path is %q and min_free %d (%v), want %q and %d", c.Path, c.MinFree, err, test.path, test.minFree)
 			}
 		})
+	}
+}
+
+func TestMinFree(t *testing.T) {
+	for minFree, want := range map[int64]int64{0: 64 << 20, 1: 1, 1 << 40: 1 << 40} {
+		c := Config{MinFree: minFree}
+		if err := c.Provision(caddy.Context{}); err != nil || c.minFree() != want {
+			t.Errorf("%d becomes %d (%v), want %d", minFree, c.minFree(), err, want)
+		}
+	}
+	for _, minFree := range []int64{-1, 1<<40 + 1} {
+		if err := (&Config{MinFree: minFree}).Provision(caddy.Context{}); err == nil || !strings.Contains(err.Error(), "min_free of the badger store") {
+			t.Errorf("%d: %v", minFree, err)
+		}
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
@@ -28,20 +29,20 @@ import (
 
 const dirMode fs.FileMode = 0o700
 
-// prepareDir makes sure that Badger can be let into dir: that it exists, that
-// nobody else can read it, and that what it holds is whole.
-func prepareDir(dir string, logger *zap.Logger) error {
+// prepareDir makes sure that dir exists, that nobody else can read it, and that
+// nobody else uses it. Closing the returned file lets others use it.
+func prepareDir(dir string, logger *zap.Logger) (lock *os.File, err error) {
 	if err := makeDir(dir); err != nil {
-		return fmt.Errorf("creating the directory of the token store: %w", err)
+		return nil, fmt.Errorf("creating the directory of the token store: %w", err)
 	}
 	content, err := inspect(dir)
 	if err != nil {
-		return fmt.Errorf("reading the directory of the token store: %w", err)
+		return nil, fmt.Errorf("reading the directory of the token store: %w", err)
 	}
-	if err := checkWhole(dir, content); err != nil {
-		return err
+	if err := tighten(dir, content, logger); err != nil {
+		return nil, err
 	}
-	return tighten(dir, content, logger)
+	return lockDir(dir)
 }
 
 // makeDir creates a directory and its parents, durably: Badger syncs what is
@@ -57,10 +58,15 @@ func makeDir(dir string) error {
 	if err := os.Mkdir(dir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
+	return syncDir(parent)
+}
+
+// syncDir makes the entries of a directory durable.
+func syncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil // directories cannot be synced there
 	}
-	f, err := os.Open(parent)
+	f, err := os.Open(dir)
 	if err != nil {
 		return nil // a parent that may be passed but not read
 	}
@@ -101,6 +107,7 @@ func tighten(dir string, content content, logger *zap.Logger) error {
 // content is what a directory holds.
 type content struct {
 	manifest bool
+	mark     bool
 	data     []string // Badger's data files
 	foreign  string   // the first thing that is not Badger's, if any
 }
@@ -116,6 +123,9 @@ func inspect(dir string) (content, error) {
 		case name == badgerdb.ManifestFilename:
 			c.manifest = e.Type().IsRegular()
 		case name == "MANIFEST-REWRITE", name == "KEYREGISTRY", name == "REWRITE-KEYREGISTRY", name == "DISCARD", name == "LOCK":
+		case name == markName:
+			c.mark = true
+		case strings.HasPrefix(name, "freshbearer."):
 		case name == "lost+found": // of a volume of its own
 		default:
 			switch filepath.Ext(name) {

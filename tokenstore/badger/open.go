@@ -15,6 +15,7 @@
 package badger
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"strings"
@@ -37,16 +38,61 @@ func (c *Config) Open(logger *zap.Logger) (tokenstore.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := prepareDir(dir, logger); err != nil {
+	lock, err := prepareDir(dir, logger)
+	if err != nil {
 		return nil, err
 	}
+	s, err := openLocked(dir, c.minFree(), freeSpace, logger)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	s.lock = lock
+	return s, nil
+}
 
+// openLocked opens the store in a directory that nobody else uses.
+func openLocked(dir string, minFree int64, free func(string) (int64, error), logger *zap.Logger) (*store, error) {
+	content, err := inspect(dir)
+	if err != nil {
+		return nil, fmt.Errorf("reading the directory of the token store: %w", err)
+	}
+	at, err := checkWhole(dir, content, logger)
+	if err != nil {
+		return nil, err
+	}
+	if err := dropUnused(dir, content); err != nil {
+		return nil, err
+	}
+	sp := &space{dir: dir, minFree: minFree, logger: logger, free: free, ballast: newBallast(dir, minFree)}
+	_, count := dataSize(dir)
+	if err := sp.clear(int64(count)*memtableReserve + memtableReserve + smallReserve); err != nil {
+		return nil, fmt.Errorf("opening the token store %s: %w", dir, err)
+	}
+
+	db, err := openAttempting(dir, logger)
+	if err != nil {
+		return nil, err
+	}
+	s := &store{db: db, dir: dir, logger: logger, space: sp, logs: newLogs(dir)}
+	s.logs.reserve()
+	sp.merger = s
+	if s.mark, err = s.startMark(at, len(content.data) > 0); err != nil {
+		_, closeErr := closeDatabase(db, dir, logger)
+		return nil, errors.Join(fmt.Errorf("opening the token store %s: %w", dir, err), closeErr)
+	}
+	sp.start()
+	return s, nil
+}
+
+// openAttempting opens the database, again if an attempt repaired something.
+func openAttempting(dir string, logger *zap.Logger) (*badgerdb.DB, error) {
 	opts := databaseOptions(dir).WithLogger(newLogger(logger))
-	var db *badgerdb.DB
+	var err error
 	for attempt := 1; ; attempt++ {
+		var db *badgerdb.DB
 		db, err = openDatabase(opts)
 		if err == nil {
-			return &store{db: db, dir: dir}, nil
+			return db, nil
 		}
 		// The text of ristretto's z.NewFile, which Badger passes on as if it
 		// were a failure.
@@ -58,10 +104,33 @@ func (c *Config) Open(logger *zap.Logger) (tokenstore.Store, error) {
 	}
 	// All of Badger's lock errors, on any system, have this in common.
 	if strings.Contains(err.Error(), "Another process is using this Badger database") {
-		return nil, fmt.Errorf("token store %s is in use by another process; "+
-			"this is usually a running Caddy, in which case use 'caddy reload' to apply config changes to it: %w", dir, err)
+		return nil, inUse(dir, err)
 	}
-	return nil, fmt.Errorf("opening the token store %s: %w. If files of it were lost or damaged, restore the whole directory from a backup", dir, err)
+	return nil, fmt.Errorf("opening the token store %s: %w. If files of it were lost or damaged, restore the whole directory from a backup; "+
+		"to begin with an empty store, move the directory away", dir, err)
+}
+
+// startMark opens the mark, and makes a new one if there is none that can be
+// used. A disk that is too full for that goes without.
+func (s *store) startMark(at *marked, existed bool) (*mark, error) {
+	if at == nil {
+		version, err := s.count()
+		if errors.Is(err, tokenstore.ErrFull) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		fresh := marked{version: version}
+		if existed {
+			// Writes without the counter, whose versions may be gone.
+			fresh.flags = markGaps
+		}
+		if err := createMark(s.dir, fresh); err != nil {
+			return nil, fmt.Errorf("writing %s: %w", markName, err)
+		}
+	}
+	return openMark(s.dir)
 }
 
 // databaseOptions are Badger's options for a store of some thousand small
@@ -78,7 +147,10 @@ func databaseOptions(dir string) badgerdb.Options {
 		// transaction holds 15 % of a memtable: more than MaxApply.
 		WithMemTableSize(1 << 20).
 		WithNumMemtables(1).
-		WithNumCompactors(2).
+		// Tables are merged only when there is space for it (merge.go), and
+		// until then nothing may wait for it.
+		WithNumCompactors(0).
+		WithNumLevelZeroTablesStall(1 << 20).
 		WithValueLogFileSize(1 << 20).
 		// Above MaxValue, so that every value is kept in the tables and their
 		// synced log. Badger has lost values of the value log (badger#2000),

@@ -19,11 +19,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime/debug"
 	"sync"
 	"time"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
+	"go.uber.org/zap"
 
 	"github.com/freshbearer/freshbearer/tokenstore"
 )
@@ -32,15 +34,26 @@ import (
 // begin with "!badger!" for itself.
 const namePrefix = 'n'
 
+// counterName is what every transaction writes too (see markName).
+const counterName = "counter"
+
 // store is an open database.
 type store struct {
-	db  *badgerdb.DB
-	dir string
+	db     *badgerdb.DB
+	dir    string
+	logger *zap.Logger
+	lock   *os.File
+	space  *space
+	mark   *mark
+	logs   *logs
 
 	// life is held for reading by every call under way, and for writing by
 	// Close: Badger panics in a call that meets a closed database.
 	life   sync.RWMutex
 	closed bool
+
+	// markFailed keeps a mark that cannot be written from being a flood.
+	markFailed sync.Once
 }
 
 // Get implements tokenstore.Store.
@@ -88,8 +101,21 @@ func (s *store) apply(ctx context.Context, changes []tokenstore.Change) (err err
 	defer recoverInto(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 
+	release, err := s.space.admit(spaceOf(changes))
+	if err != nil {
+		return s.wrap("writing", err)
+	}
+	defer release()
 	txn := s.db.NewTransaction(true)
-	defer txn.Discard()
+	if err := s.stage(txn, changes); err != nil {
+		txn.Discard()
+		return err
+	}
+	return s.commit(txn)
+}
+
+// stage checks the changes and enters them into a transaction.
+func (s *store) stage(txn *badgerdb.Txn, changes []tokenstore.Change) (err error) {
 	for _, c := range changes {
 		name := stored(c.Name)
 		if c.Check {
@@ -109,9 +135,6 @@ func (s *store) apply(ctx context.Context, changes []tokenstore.Change) (err err
 		if err != nil {
 			return s.wrap("writing", err)
 		}
-	}
-	if err := txn.Commit(); err != nil {
-		return s.wrap("writing", err)
 	}
 	return nil
 }
@@ -169,8 +192,32 @@ func (s *store) Close() (err error) {
 	}
 	s.closed = true
 	defer recoverInto(&err)
-	if err := s.db.Close(); err != nil {
+	if err := s.space.end(memtables / 2 * memtableReserve); err != nil {
+		// Closing Badger would write, and could end the process. Its log is
+		// synced, so nothing is lost, but it stays open and locked.
+		return s.wrap("closing", errors.Join(fmt.Errorf("left open until the process ends: %w", err), s.mark.close(false)))
+	}
+	var slow bool
+	slow, err = closeDatabase(s.db, s.dir, s.logger)
+	if slow {
+		return s.wrap("closing", errors.Join(errors.New("left open until the process ends: Badger cannot finish writing"), s.mark.close(false)))
+	}
+	err = errors.Join(err, s.logs.drop())
+	// The lock goes last: what another process checks must be complete.
+	if err = errors.Join(err, s.mark.close(err == nil), s.lock.Close()); err != nil {
 		return s.wrap("closing", err)
+	}
+	return nil
+}
+
+// CheckSpace implements tokenstore.SpaceChecker.
+func (s *store) CheckSpace(ctx context.Context) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	defer s.life.RUnlock()
+	if err := s.space.check(); err != nil {
+		return s.wrap("using", err)
 	}
 	return nil
 }
@@ -229,4 +276,7 @@ func recoverValue(v any, err *error) {
 }
 
 // Interface guards
-var _ tokenstore.Store = (*store)(nil)
+var (
+	_ tokenstore.Store        = (*store)(nil)
+	_ tokenstore.SpaceChecker = (*store)(nil)
+)

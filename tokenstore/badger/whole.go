@@ -15,80 +15,202 @@
 package badger
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/table"
+	"go.uber.org/zap"
 )
 
-// checkWhole refuses a directory whose data Badger would delete. Badger
-// believes its MANIFEST: tables that are not listed there are leftovers to it.
-// With the MANIFEST lost in a restore, or cut to its header, that is all data.
-func checkWhole(dir string, content content) error {
-	refuse := func(found string) error {
-		return fmt.Errorf("token store %s has %d data files (%s, …), but %s. It is not opened, because Badger would take it for empty "+
-			"and delete the data. Restore the whole directory from a backup; to begin with an empty store, move the directory away",
-			dir, len(content.data), content.data[0], found)
-	}
-	if len(content.data) == 0 {
-		return nil
+// refused is the error for a store that is not whole.
+func refused(dir, what string) error {
+	return fmt.Errorf("token store %s is damaged: %s. It is not opened, because grants could be lost without a word. "+
+		"Restore the whole directory from a backup; to begin with an empty store, move the directory away", dir, what)
+}
+
+// checkWhole refuses a directory that does not hold all that was written, or
+// that would make Badger end the process. It returns the mark, nil if there is
+// none that can be used.
+func checkWhole(dir string, content content, logger *zap.Logger) (*marked, error) {
+	var at *marked
+	if content.mark {
+		m, err := readMark(dir)
+		if err != nil {
+			logger.Warn("the mark of the token store cannot be used, so this time nobody can tell whether its newest writes are there; a new one is made",
+				zap.String("path", filepath.Join(dir, markName)), zap.Error(err))
+		} else {
+			at = &m
+		}
 	}
 	if !content.manifest {
-		return refuse("no " + badgerdb.ManifestFilename + " file")
+		switch {
+		case len(content.data) > 0:
+			return nil, refused(dir, fmt.Sprintf("it has %d data files (%s, …), but no %s file, and Badger would take it for empty and delete the data",
+				len(content.data), content.data[0], badgerdb.ManifestFilename))
+		case content.mark:
+			return nil, refused(dir, fmt.Sprintf("it has the file %s, but no %s file and no data", markName, badgerdb.ManifestFilename))
+		}
+		return nil, nil
 	}
 
-	listed, err := listedTables(dir)
+	listed, cut, err := listedTables(dir)
 	if err != nil {
-		return fmt.Errorf("token store %s: reading its %s: %w. Restore the whole directory from a backup", dir, badgerdb.ManifestFilename, err)
+		return nil, refused(dir, fmt.Sprintf("its %s file cannot be read: %v", badgerdb.ManifestFilename, err))
 	}
-	var tables int
-	var logged bool
-	for _, name := range content.data {
-		switch filepath.Ext(name) {
-		case ".sst":
-			tables++
-		case ".mem":
-			logged = logged || holdsEntries(filepath.Join(dir, name))
-		}
-	}
-	// One table that is not listed is what a process leaves that was killed
-	// while it wrote its first table; the log of that table is still there.
-	if len(listed) == 0 && tables > 0 && (tables > 1 || !logged) {
-		return refuse("its " + badgerdb.ManifestFilename + " file lists none of them")
-	}
-
+	// The newest version that the tables hold.
+	var reached, lastID uint64
+	var missing []uint64
 	for id := range listed {
-		if err := checkTable(table.NewFilename(id, dir), id); err != nil {
-			return fmt.Errorf("token store %s: its file %s is damaged: %w. Restore the whole directory from a backup",
-				dir, table.IDToFilename(id), err)
+		newest, err := checkTable(table.NewFilename(id, dir), id)
+		if errors.Is(err, fs.ErrNotExist) {
+			missing = append(missing, id)
+			continue
 		}
+		lastID = max(lastID, id)
+		if err != nil {
+			return nil, refused(dir, fmt.Sprintf("its file %s is damaged: %v", table.IDToFilename(id), err))
+		}
+		reached = max(reached, newest)
+	}
+	for _, id := range missing {
+		// See dropMissing. If this one held data, the checks of the logs say so.
+		if listed[id].Level != 0 || id < lastID || at == nil && lastID > 0 {
+			return nil, refused(dir, fmt.Sprintf("its file %s is missing", table.IDToFilename(id)))
+		}
+	}
+	var unlisted []string
+	for _, id := range missing {
+		unlisted = append(unlisted, table.IDToFilename(id))
+	}
+	if cut {
+		unlisted = append(unlisted, badgerdb.ManifestFilename)
+	}
+	for _, name := range content.data {
+		if id, ok := table.ParseFileID(name); ok && !listed.has(id) {
+			unlisted = append(unlisted, name)
+		}
+	}
+	logs, err := readLogs(dir, content.data)
+	if err != nil {
+		return nil, err
+	}
+	if at != nil {
+		err = checkMarked(dir, *at, reached, unlisted, logs)
+	} else {
+		err = checkUnmarked(dir, lastID > 0, unlisted, logs)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return at, dropMissing(dir, nil, logger)
+}
+
+// checkUnmarked looks at what can be known without a mark.
+func checkUnmarked(dir string, tabled bool, unlisted []string, logs []namedLog) error {
+	tables := slices.DeleteFunc(slices.Clone(unlisted), func(name string) bool { return name == badgerdb.ManifestFilename })
+	// Tables that are not listed are what a process leaves that ended while it
+	// wrote its first one. The log of that table is still there, and holds all
+	// that was ever written.
+	if !tabled && len(tables) > 0 && (len(logs) == 0 || logs[0].first != 1) {
+		return refused(dir, fmt.Sprintf("its %s file and its tables (%s, …) do not belong together, and Badger would delete them", badgerdb.ManifestFilename, tables[0]))
 	}
 	return nil
 }
 
-// listedTables returns the tables that the MANIFEST lists.
-func listedTables(dir string) (tables map[uint64]badgerdb.TableManifest, err error) {
+// checkMarked holds what was found against the mark (see markName).
+func checkMarked(dir string, at marked, reached uint64, unlisted []string, logs []namedLog) error {
+	suspects := slices.Clone(unlisted)
+	for _, l := range logs {
+		if l.first > reached+1 && at.flags&markGaps == 0 {
+			return refused(dir, fmt.Sprintf("the writes %d to %d before those of its file %s are missing; %s",
+				reached+1, l.first-1, l.name, suspected(suspects)))
+		}
+		reached = max(reached, l.last)
+		if l.rest {
+			suspects = append(suspects, l.name)
+		}
+	}
+	if reached < at.version {
+		return refused(dir, fmt.Sprintf("its newest writes are missing: write %d was acknowledged, and the newest one found is %d; %s",
+			at.version, reached, suspected(suspects)))
+	}
+	return nil
+}
+
+func suspected(files []string) string {
+	if len(files) == 0 {
+		return "a data file (.mem, .sst) or entries of the " + badgerdb.ManifestFilename + " file must have been lost"
+	}
+	if !slices.Contains(files, badgerdb.ManifestFilename) {
+		files = append(files, badgerdb.ManifestFilename)
+	}
+	return "the damage is in " + strings.Join(files, " or ") + ", or a data file was lost"
+}
+
+// namedLog is the log of a memtable.
+type namedLog struct {
+	name string
+	logContent
+}
+
+// readLogs returns the logs among the data files, oldest first.
+func readLogs(dir string, data []string) ([]namedLog, error) {
+	var logs []namedLog
+	for _, name := range data { // sorted, as directories are read
+		if filepath.Ext(name) != ".mem" {
+			continue
+		}
+		content, err := readLog(filepath.Join(dir, name))
+		if err != nil {
+			return nil, fmt.Errorf("reading the token store %s: %w", dir, err)
+		}
+		if content.encrypted {
+			return nil, refused(dir, "the beginning of its file "+name+" is not what was written")
+		}
+		logs = append(logs, namedLog{name, content})
+	}
+	slices.SortFunc(logs, func(a, b namedLog) int {
+		return cmp.Or(cmp.Compare(len(a.name), len(b.name)), cmp.Compare(a.name, b.name))
+	})
+	return logs, nil
+}
+
+// listing are the tables that a MANIFEST lists.
+type listing map[uint64]badgerdb.TableManifest
+
+func (l listing) has(id uint64) bool { _, ok := l[id]; return ok }
+
+// listedTables returns the tables that the MANIFEST lists, and whether its end
+// is missing.
+func listedTables(dir string) (tables listing, cut bool, err error) {
 	defer recoverInto(&err)
 	f, err := os.Open(filepath.Join(dir, badgerdb.ManifestFilename))
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, false, err
+	}
 	opts := databaseOptions(dir).WithLogger(nil)
-	manifest, _, err := badgerdb.ReplayManifestFile(f, opts.ExternalMagicVersion, opts)
-	return manifest.Tables, err
+	manifest, end, err := badgerdb.ReplayManifestFile(f, opts.ExternalMagicVersion, opts)
+	return manifest.Tables, end < info.Size(), err
 }
 
 // checkTable reads a table as Badger will, but where a panic can be caught:
 // Badger opens its tables in goroutines of its own, and many kinds of damage
-// make it panic there, which ends the process.
-func checkTable(path string, id uint64) (err error) {
+// make it panic there, which ends the process. It returns the newest version
+// in the table.
+func checkTable(path string, id uint64) (newest uint64, err error) {
 	defer func() {
 		// Badger's text holds the table's index, over many lines.
 		if recover() != nil {
@@ -96,31 +218,40 @@ func checkTable(path string, id uint64) (err error) {
 		}
 	}()
 	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		// Either it is lost, which Badger notices by itself, or the directory
-		// is in use, and this is not what to complain about.
-		return nil
-	}
 	if err != nil {
-		return err
+		return 0, err
 	}
 	t, err := table.OpenInMemoryTable(data, id, &table.Options{ChkMode: options.OnTableRead})
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return t.VerifyChecksum()
+	return t.MaxVersion(), t.VerifyChecksum()
 }
 
-// holdsEntries tells whether a log file has anything after its header. Its
-// size does not tell: the file is made larger than what is in it.
-func holdsEntries(path string) bool {
-	const headerSize = 20
-	f, err := os.Open(path)
-	if err != nil {
-		return false
+// dropUnused removes files that Badger makes anew: those of its value log,
+// which is always empty here (see databaseOptions), and the registry of the
+// encryption keys that it does not have. Damage to them would keep the store
+// from opening, or end the process, for nothing. Empty logs are those that were
+// reserved (reserve.go), or left by an interrupted start.
+func dropUnused(dir string, content content) error {
+	if !content.mark {
+		return nil // it may not be ours
 	}
-	defer f.Close()
-	start := make([]byte, 64)
-	n, _ := f.ReadAt(start, headerSize)
-	return strings.Trim(string(start[:n]), "\x00") != ""
+	names := []string{"DISCARD", "KEYREGISTRY"}
+	for _, name := range content.data {
+		switch filepath.Ext(name) {
+		case ".vlog":
+			names = append(names, name)
+		case ".mem":
+			if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Size() == 0 {
+				names = append(names, name)
+			}
+		}
+	}
+	for _, name := range names {
+		if err := ignoreMissing(os.Remove(filepath.Join(dir, name))); err != nil {
+			return fmt.Errorf("removing an unused file of the token store: %w", err)
+		}
+	}
+	return nil
 }

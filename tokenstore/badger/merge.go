@@ -1,0 +1,84 @@
+// Copyright 2026 The freshbearer authors
+//
+// Licensed under the Apache License, Version 2.0 (the "License");
+// you may not use this file except in compliance with the License.
+// You may obtain a copy of the License at
+//
+//     http://www.apache.org/licenses/LICENSE-2.0
+//
+// Unless required by applicable law or agreed to in writing, software
+// distributed under the License is distributed on an "AS IS" BASIS,
+// WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+// See the License for the specific language governing permissions and
+// limitations under the License.
+
+package badger
+
+import (
+	"os"
+	"path/filepath"
+	"runtime/debug"
+
+	badgerdb "github.com/dgraph-io/badger/v4"
+)
+
+// mergeShare is the share of the merged tables, 1/mergeShare, that the new ones
+// must have before all are merged.
+const mergeShare = 4
+
+// due implements merger. Badger would merge by itself, whenever it finds many
+// tables that never were: on a full disk too.
+func (s *store) due() (live int64, due bool, err error) {
+	defer recoverInto(&err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	s.logs.retry()
+	unmerged := 0
+	var added, merged int64
+	for _, t := range s.db.Tables() {
+		if t.Level == 0 {
+			unmerged++
+			added += int64(t.OnDiskSize)
+		} else {
+			merged += int64(t.OnDiskSize)
+		}
+	}
+	// A merge writes all that is live. Waiting until a share of it is new keeps
+	// what merging writes a small multiple of what callers do.
+	if unmerged < s.db.Opts().NumLevelZeroTables || added < merged/mergeShare {
+		return 0, false, nil
+	}
+	txn := s.db.NewTransaction(false)
+	defer txn.Discard()
+	it := txn.NewIterator(badgerdb.IteratorOptions{})
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		live += it.Item().EstimatedSize() + 64
+	}
+	return live, true, nil
+}
+
+// merge implements merger.
+func (s *store) merge() (err error) {
+	defer recoverInto(&err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	return s.db.Flatten(1)
+}
+
+// dataSize returns the size of the tables and the number of logs.
+func dataSize(dir string) (tables int64, logs int) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return 0, 0
+	}
+	for _, e := range entries {
+		switch filepath.Ext(e.Name()) {
+		case ".mem":
+			logs++
+		case ".sst":
+			if info, err := e.Info(); err == nil {
+				tables += info.Size()
+			}
+		}
+	}
+	return tables, logs
+}
