@@ -15,9 +15,8 @@ require (
 	go.uber.org/goleak v1.3.0 // only in tests: leaked goroutines
 	go.uber.org/zap v1.28.0 // logging; Caddy's own
 	golang.org/x/oauth2 v0.37.0 // OAuth 2.0 on the wire
+	golang.org/x/sys v0.48.0 // free space, file locks and preallocation of the token store
 )
-
-require golang.org/x/sys v0.48.0
 
 require (
 	cel.dev/cel-go v0.32.0 // indirect
