@@ -22,6 +22,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/freshbearer/freshbearer/provider"
 	"github.com/freshbearer/freshbearer/tokenstore"
 )
 
@@ -199,6 +200,20 @@ func (c *connection) failed(now time.Time, reason Reason, wait time.Duration, er
 	return c.failure
 }
 
+// suspectPause is how long requests do not try a suspect. It is tried by
+// itself, much earlier.
+const suspectPause = time.Hour
+
+// suspended notes that the grant is suspect.
+func (c *connection) suspended(now time.Time, incident *provider.Incident, err error) *UnavailableError {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failure = &UnavailableError{Reason: ReasonSuspect, RetryAfter: suspectEvery, Incident: incident, Err: err}
+	c.notBefore.Store(now.Add(suspectPause).UnixNano())
+	e := *c.failure
+	return &e
+}
+
 func (c *connection) succeeded() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -222,6 +237,9 @@ func (c *connection) backingOff(now time.Time) *UnavailableError {
 	e := *c.failure
 	if e.RetryAfter != 0 {
 		e.RetryAfter = wait
+	}
+	if e.Reason == ReasonSuspect {
+		e.RetryAfter = min(wait, suspectEvery)
 	}
 	return &e
 }

@@ -38,24 +38,41 @@ func (k *Keeper) confirm(ctx context.Context, c *connection, in *Integration, re
 		return nil, c.failed(k.clock.Now(), ReasonProvider, backoffFirst, first)
 	}
 	if record.ClientID != in.Client.ClientID {
-		return k.pronounce(ctx, c, record, tokenstore.CauseWrongClient, first)
+		return k.pronounce(ctx, c, in, record, tokenstore.CauseWrongClient, first)
 	}
+	since := k.clock.Now()
+	if record.State == tokenstore.StateSuspect {
+		since = record.Since
+	}
+	k.refused(in, record, "refused", first)
 
-	// Not for a verdict alone: the flight's deadline, or the process's end,
-	// leaves the question open.
-	timer := k.clock.NewTimer(k.opts.ConfirmAfter)
-	defer timer.Stop()
-	select {
-	case <-timer.Chan():
-	case <-ctx.Done():
-		return nil, k.setAside(c, record, first)
+	// Who only waited to hear from others has been asked for the second time.
+	last := first
+	if !k.witnesses(in).wasPatient(c) {
+		// Not for a verdict alone: the flight's deadline, or the process's end,
+		// leaves the question open.
+		timer := k.clock.NewTimer(k.opts.ConfirmAfter)
+		defer timer.Stop()
+		select {
+		case <-timer.Chan():
+		case <-ctx.Done():
+			return nil, k.setAside(c, record, first)
+		}
+		if d := k.doubts(ctx, in, record, since); d != nil {
+			return nil, k.suspect(ctx, c, in, record, first, d)
+		}
+		tokens, second, err := k.ask(ctx, in, record)
+		if err == nil {
+			return k.commit(ctx, c, in, record, tokens)
+		}
+		if second.Outcome != provider.OutcomeInvalidGrant {
+			return nil, k.setAside(c, record, second)
+		}
+		k.refused(in, record, "refused again", second)
+		last = second
 	}
-	tokens, second, err := k.ask(ctx, in, record)
-	if err == nil {
-		return k.commit(ctx, c, in, record, tokens)
-	}
-	if second.Outcome != provider.OutcomeInvalidGrant {
-		return nil, k.setAside(c, record, second)
+	if d := k.doubts(ctx, in, record, since); d != nil {
+		return nil, k.suspect(ctx, c, in, record, last, d)
 	}
 	if superseded, ok := k.stepBack(record); ok {
 		tokens, third, err := k.ask(ctx, in, superseded)
@@ -65,8 +82,29 @@ func (k *Keeper) confirm(ctx context.Context, c *connection, in *Integration, re
 		if third.Outcome != provider.OutcomeInvalidGrant {
 			return nil, k.setAside(c, record, third)
 		}
+		record.Note(k.step("superseded token refused", record, third))
 	}
-	return k.pronounce(ctx, c, record, k.cause(record), second)
+	return k.pronounce(ctx, c, in, record, k.causeOf(in, record, last), last)
+}
+
+// refused notes a refusal in the grant's history and, if the grant gave no
+// reason for it, among the witnesses.
+func (k *Keeper) refused(in *Integration, record *tokenstore.Record, event string, refusal *provider.TokenError) {
+	// A suspect is refused again and again; its history has better to hold.
+	if record.State != tokenstore.StateSuspect {
+		record.Note(k.step(event, record, refusal))
+	}
+	if k.cause(record) == tokenstore.CauseRevokedOrReplaced {
+		k.witnesses(in).refuse(record.Key, k.clock.Now())
+	}
+}
+
+// step is an entry of the history about an answer of the token endpoint.
+func (k *Keeper) step(event string, record *tokenstore.Record, refusal *provider.TokenError) tokenstore.HistoryEntry {
+	return tokenstore.HistoryEntry{
+		Time: k.clock.Now(), Event: event, Generation: record.Generation,
+		Error: refusal.Code, Description: refusal.Description, TraceID: refusal.TraceID,
+	}
 }
 
 // graceTime is the longest that a provider is known to accept a refresh token
@@ -99,24 +137,37 @@ func (k *Keeper) cause(r *tokenstore.Record) tokenstore.Cause {
 	return tokenstore.CauseRevokedOrReplaced
 }
 
+// causeOf is cause, but believes the provider if it says more.
+func (k *Keeper) causeOf(in *Integration, r *tokenstore.Record, refusal *provider.TokenError) tokenstore.Cause {
+	if in.Client.Provider.OtherClient(refusal.Description) {
+		return tokenstore.CauseWrongClient
+	}
+	return k.cause(r)
+}
+
 // pronounce marks the grant as dead. The record stays, tokens and all.
-func (k *Keeper) pronounce(ctx context.Context, c *connection, record *tokenstore.Record, cause tokenstore.Cause, refusal *provider.TokenError) (*Snapshot, error) {
+func (k *Keeper) pronounce(
+	ctx context.Context, c *connection, in *Integration, record *tokenstore.Record, cause tokenstore.Cause, refusal *provider.TokenError,
+) (*Snapshot, error) {
 	next := *record
-	next.State, next.Cause, next.Since = tokenstore.StateNeedsReauth, cause, k.clock.Now()
+	next.State, next.Cause, next.Since, next.Rechecks = tokenstore.StateNeedsReauth, cause, k.clock.Now(), 0
 	next.ProviderError, next.TraceID = refusal.Code, refusal.TraceID
-	next.Note(tokenstore.HistoryEntry{
-		Time: k.clock.Now(), Event: "needs_reauth: " + string(cause), Generation: record.Generation,
-		Error: refusal.Code, Description: refusal.Description, TraceID: refusal.TraceID,
-	})
+	next.RefusedClient = ""
+	if cause == tokenstore.CauseWrongClient {
+		next.RefusedClient = in.Client.ClientID
+	}
+	next.Note(k.step("needs_reauth: "+string(cause), record, refusal))
 	snap, err := k.settle(context.WithoutCancel(ctx), c, &next)
 	if err != nil {
 		return nil, err
 	}
+	k.witnesses(in).leave(c)
 	c.succeeded()
 	if snap.State != tokenstore.StateNeedsReauth {
 		return snap, nil // reconnected meanwhile
 	}
 	k.logger.Warn("connection must be authorized again", k.fields(&next,
 		zap.String("cause", string(cause)), zap.String("provider_error", refusal.Code), zap.String("trace_id", refusal.TraceID))...)
+	k.arm(&next)
 	return nil, reauthorization(snap)
 }

@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/freshbearer/freshbearer/provider"
 	"github.com/freshbearer/freshbearer/tokenstore"
 )
 
@@ -53,6 +54,10 @@ const (
 	ReasonClientRefused Reason = "client_refused"
 	// ReasonStorage: the token store cannot be read or written.
 	ReasonStorage Reason = "storage_unavailable"
+	// ReasonSuspect: the provider refuses the grant, but there is reason not to
+	// believe it: it has an incident, or refuses many at once, or nobody else
+	// has been heard of since.
+	ReasonSuspect Reason = "grant_suspect"
 	// ReasonSlow: the refresh goes on, but the caller has waited long enough.
 	ReasonSlow Reason = "refresh_in_progress"
 	// ReasonClosed: the process is stopping.
@@ -66,6 +71,9 @@ type UnavailableError struct {
 	// RetryAfter is how long to wait before another try; 0 if waiting alone
 	// does not help.
 	RetryAfter time.Duration
+	// Incident is the provider's incident that may be the reason, if it
+	// admits one.
+	Incident *provider.Incident
 	// Err is what went wrong. It holds no secret.
 	Err error
 }

@@ -31,7 +31,9 @@ import (
 type flight struct {
 	// turn is its place among the refreshes of all connections.
 	turn *turn
-	done chan struct{}
+	// recheck lets it try a grant that was pronounced dead.
+	recheck bool
+	done    chan struct{}
 	// Written before done is closed.
 	snapshot *Snapshot
 	err      error
@@ -54,6 +56,11 @@ func (k *Keeper) await(ctx context.Context, c *connection, seen *Snapshot) (*Sna
 	if f == nil {
 		return newer, err
 	}
+	return k.waitFor(ctx, f)
+}
+
+// waitFor waits for a flight, as long as a caller may be held.
+func (k *Keeper) waitFor(ctx context.Context, f *flight) (*Snapshot, error) {
 	timer := k.clock.NewTimer(k.opts.CallerWait)
 	defer timer.Stop()
 	select {
@@ -112,7 +119,7 @@ func (k *Keeper) dead(s *Snapshot) bool {
 		// A wrong client is repaired by the operator: with the right one
 		// configured again, the grant is worth another try.
 		in := k.integration(s.Integration)
-		return s.Cause != tokenstore.CauseWrongClient || in == nil || in.Client.ClientID != s.ClientID
+		return s.Cause != tokenstore.CauseWrongClient || in == nil || in.Client.ClientID == s.RefusedClient
 	}
 	return false
 }
@@ -144,9 +151,13 @@ func (k *Keeper) launch(c *connection, urgent bool) (*flight, error) {
 		return nil, err
 	}
 	f := &flight{done: make(chan struct{}), turn: k.slots.enter(urgent)}
+	k.start(c, f)
+	return f, nil
+}
+
+func (k *Keeper) start(c *connection, f *flight) {
 	c.flight.Store(f)
 	go k.fly(c, f)
-	return f, nil
 }
 
 func (k *Keeper) fly(c *connection, f *flight) {
@@ -170,7 +181,7 @@ func (k *Keeper) fly(c *connection, f *flight) {
 	}
 	ctx, cancel := k.detached()
 	defer cancel()
-	f.snapshot, f.err = k.refresh(ctx, c)
+	f.snapshot, f.err = k.refresh(ctx, c, f.recheck)
 }
 
 // detached returns a context that no caller can end: one that hangs up must not

@@ -96,6 +96,11 @@ type Keeper struct {
 
 	slots    *slots
 	breakers sync.Map // token URL to *breaker
+	heard    sync.Map // token URL to *witnesses
+	// statusPages are the providers', by URL.
+	statusPages sync.Map // string to *provider.StatusPage
+	// began is when this keeper began: it has seen nothing before.
+	began time.Time
 
 	// accepting is cancelled when Close begins: what has not started need not.
 	accepting context.Context
@@ -135,6 +140,7 @@ func NewKeeper(vault *tokenstore.Vault, opts Options) *Keeper {
 		linkKey:      vault.DeriveKey("link"),
 		pseudonymKey: vault.DeriveKey("pseudonym"),
 	}
+	k.began = k.clock.Now()
 	k.slots = newSlots(opts.MaxRefreshes)
 	k.accepting, k.shut = context.WithCancel(context.Background())
 	k.life, k.end = context.WithCancel(context.Background())

@@ -29,7 +29,7 @@ import (
 
 // refresh brings the connection a newer generation. It runs in the
 // connection's flight, so it is alone.
-func (k *Keeper) refresh(ctx context.Context, c *connection) (*Snapshot, error) {
+func (k *Keeper) refresh(ctx context.Context, c *connection, recheck bool) (*Snapshot, error) {
 	record, err := k.current(ctx, c)
 	if err != nil {
 		return nil, err
@@ -41,7 +41,7 @@ func (k *Keeper) refresh(ctx context.Context, c *connection) (*Snapshot, error) 
 			return snap, nil
 		}
 	}
-	if snap := c.snapshot.Load(); k.dead(snap) {
+	if snap := c.snapshot.Load(); k.dead(snap) && !(recheck && snap.State == tokenstore.StateNeedsReauth) {
 		return nil, reauthorization(snap)
 	}
 	in := k.integration(record.Integration)
@@ -77,7 +77,11 @@ func (k *Keeper) refresh(ctx context.Context, c *connection) (*Snapshot, error) 
 	if err == nil {
 		return k.commit(ctx, c, in, record, tokens)
 	}
-	if refused.Outcome == provider.OutcomeInvalidGrant {
+	switch {
+	case refused.Outcome != provider.OutcomeInvalidGrant:
+	case recheck && record.State == tokenstore.StateNeedsReauth:
+		return k.stillDead(ctx, c, record, refused)
+	default:
 		return k.confirm(ctx, c, in, record, refused)
 	}
 	return nil, k.setAside(c, record, refused)
@@ -153,12 +157,14 @@ func (k *Keeper) commit(ctx context.Context, c *connection, in *Integration, rec
 	}
 	applyTokens(&next, tokens)
 	next.ClientID = in.Client.ClientID
+	event := "refreshed"
 	if next.State != tokenstore.StateConnected {
 		next.State, next.Since = tokenstore.StateConnected, k.clock.Now()
+		event = "recovered"
 	}
 	next.Cause, next.ProviderError, next.TraceID = "", "", ""
-	next.UnansweredSince = time.Time{}
-	next.Note(tokenstore.HistoryEntry{Time: k.clock.Now(), Event: "refreshed", Generation: next.Generation, TraceID: tokens.TraceID})
+	next.UnansweredSince, next.RefusedClient, next.Rechecks = time.Time{}, "", 0
+	next.Note(tokenstore.HistoryEntry{Time: k.clock.Now(), Event: event, Generation: next.Generation, TraceID: tokens.TraceID})
 
 	// The tokens are here: no deadline may keep them from the disk.
 	snap, err := k.settle(context.WithoutCancel(ctx), c, &next)
@@ -166,7 +172,13 @@ func (k *Keeper) commit(ctx context.Context, c *connection, in *Integration, rec
 		return nil, err
 	}
 	c.succeeded()
-	k.logger.Debug("access token refreshed", k.fields(&next)...)
+	k.witnesses(in).leave(c)
+	k.heardGood(in, c.key, tokens.RequestedAt)
+	if event == "recovered" {
+		k.logger.Info("a grant that was refused works again", k.fields(&next, zap.String("was", string(record.State)), zap.Duration("for", k.clock.Since(record.Since)))...)
+	} else {
+		k.logger.Debug("access token refreshed", k.fields(&next)...)
+	}
 	if !snap.usable(k.clock.Now()) {
 		return nil, c.failed(k.clock.Now(), ReasonProvider, 0, errors.New("the provider's new access token has already expired"))
 	}

@@ -43,7 +43,12 @@ var warnBefore = []time.Duration{30 * 24 * time.Hour, 14 * 24 * time.Hour, 7 * 2
 
 // dueAt returns when a grant wants attention although nobody uses it.
 func dueAt(r *tokenstore.Record) time.Time {
-	if r.State != tokenstore.StateConnected && r.State != tokenstore.StateSuspect {
+	switch r.State {
+	case tokenstore.StateSuspect:
+		return r.Since // a restart must find it
+	case tokenstore.StateNeedsReauth:
+		return recheckAt(r)
+	case tokenstore.StateDisconnected:
 		return time.Time{}
 	}
 	due := touchAt(r)
@@ -124,6 +129,12 @@ func (k *Keeper) attendDue(ctx context.Context) error {
 // attend warns of the end of a grant, or refreshes one that nobody uses.
 func (k *Keeper) attend(ctx context.Context, r *tokenstore.Record) *flight {
 	now := k.clock.Now()
+	switch r.State {
+	case tokenstore.StateSuspect:
+		return k.attendSuspect(ctx, r.Key)
+	case tokenstore.StateNeedsReauth:
+		return k.attendDead(ctx, r, now)
+	}
 	if warn := warnAt(r); !warn.IsZero() && !now.Before(warn) {
 		k.warn(ctx, r, now)
 		return nil

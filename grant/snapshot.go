@@ -37,6 +37,9 @@ type Snapshot struct {
 	// Environment and ClientID say where the grant was issued, and to whom.
 	Environment string
 	ClientID    string
+	// RefusedClient is the client id that the provider refused it with, if the
+	// grant belongs to another one.
+	RefusedClient string
 
 	// Owner is the caller whose link created the connection; Account is its
 	// name for people.
@@ -105,6 +108,8 @@ func newSnapshot(r *tokenstore.Record, refreshBefore time.Duration, previous *Sn
 
 		Environment: r.Environment,
 		ClientID:    r.ClientID,
+
+		RefusedClient: r.RefusedClient,
 
 		Owner:   r.Owner,
 		Account: r.Account,

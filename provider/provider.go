@@ -65,6 +65,10 @@ type Provider interface {
 	// decoded, and at most its first 64 KiB.
 	TokenRefused(status int, header http.Header, body []byte) bool
 
+	// OtherClient tells whether the error_description of an invalid_grant says
+	// that the grant belongs to another client.
+	OtherClient(description string) bool
+
 	// Scrub returns the body of a 401 or 403 without the token identifiers
 	// that this provider is known to put into it. It returns body itself if
 	// there are none.

@@ -65,6 +65,8 @@ type wireRecord struct {
 	ConnectedAt     time.Time `json:"connected_at,omitzero"`
 	DueAt           time.Time `json:"due_at,omitzero"`
 	Warned          int       `json:"warned,omitempty"`
+	Rechecks        int       `json:"rechecks,omitempty"`
+	RefusedClient   string    `json:"refused_client,omitempty"`
 
 	History []HistoryEntry `json:"history,omitempty"`
 
@@ -106,6 +108,8 @@ func encodeRecord(r *Record) ([]byte, error) {
 		ConnectedAt:            r.ConnectedAt.UTC(),
 		DueAt:                  r.DueAt.UTC(),
 		Warned:                 r.Warned,
+		Rechecks:               r.Rechecks,
+		RefusedClient:          r.RefusedClient,
 		History:                r.History,
 		Write:                  randomBytes(12),
 	}
@@ -162,6 +166,8 @@ func decodeRecord(payload []byte) (*Record, error) {
 		ConnectedAt:            w.ConnectedAt,
 		DueAt:                  w.DueAt,
 		Warned:                 w.Warned,
+		Rechecks:               w.Rechecks,
+		RefusedClient:          w.RefusedClient,
 		dueOn:                  dayOf(w.DueAt),
 		History:                w.History,
 	}, nil

@@ -124,6 +124,10 @@ type Record struct {
 	ProviderError string
 	TraceID       string
 
+	// RefusedClient is the client id with which the provider refused a grant
+	// of another one (CauseWrongClient).
+	RefusedClient string
+
 	// UnansweredSince is the time of the first token request with RefreshToken
 	// whose outcome never became known; zero if there is none.
 	UnansweredSince time.Time
@@ -136,6 +140,9 @@ type Record struct {
 	DueAt time.Time
 	// Warned counts the warnings that were given of the authorization's end.
 	Warned int
+	// Rechecks counts how often a grant that needs a human was tried again by
+	// itself since State changed.
+	Rechecks int
 
 	// History holds the last things that happened to the grant, oldest first.
 	History []HistoryEntry
@@ -173,6 +180,9 @@ type HistoryEntry struct {
 	Error       string `json:"error,omitempty"`
 	Description string `json:"description,omitempty"`
 	TraceID     string `json:"trace_id,omitempty"`
+	// Count is how often in a row it happened, if more than once; the other
+	// members are those of the last time.
+	Count int `json:"count,omitempty"`
 }
 
 // Note appends an entry to the history and forgets the oldest beyond the
@@ -183,6 +193,20 @@ func (r *Record) Note(e HistoryEntry) {
 		h = h[len(h)-HistoryLimit+1:]
 	}
 	r.History = append(append(make([]HistoryEntry, 0, len(h)+1), h...), e)
+}
+
+// NoteAgain is Note for what may happen very often: if it is what happened
+// last, that entry counts it.
+func (r *Record) NoteAgain(e HistoryEntry) {
+	if n := len(r.History); n > 0 {
+		last := r.History[n-1]
+		if last.Event == e.Event && last.Generation == e.Generation && last.Error == e.Error {
+			e.Count = max(last.Count, 1) + 1
+			r.History = append(append(make([]HistoryEntry, 0, n), r.History[:n-1]...), e)
+			return
+		}
+	}
+	r.Note(e)
 }
 
 // Intent is the durable note that a token request is about to be sent. One

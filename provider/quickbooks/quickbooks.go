@@ -142,6 +142,12 @@ func seconds(value any) time.Duration {
 	return time.Duration(number * float64(time.Second))
 }
 
+// OtherClient implements provider.Provider. Intuit says "Incorrect Token type
+// or clientID" for a token of another app, and of this app's other keys.
+func (Provider) OtherClient(description string) bool {
+	return strings.Contains(strings.ToLower(description), "clientid")
+}
+
 // TraceID implements provider.Provider: the id that Intuit's support asks for.
 func (Provider) TraceID(header http.Header) string {
 	id := header.Get("intuit_tid")

@@ -1,0 +1,190 @@
+// Copyright 2026 The freshbearer authors
+//
+// Licensed under the Apache License, Version 2.0 (the "License");
+// you may not use this file except in compliance with the License.
+// You may obtain a copy of the License at
+//
+//	http://www.apache.org/licenses/LICENSE-2.0
+//
+// Unless required by applicable law or agreed to in writing, software
+// distributed under the License is distributed on an "AS IS" BASIS,
+// WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+// See the License for the specific language governing permissions and
+// limitations under the License.
+package grant
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/freshbearer/freshbearer/provider"
+	"github.com/freshbearer/freshbearer/tokenstore"
+)
+
+// recheckAfter is when a grant that was pronounced dead is tried again, counted
+// from then: verdicts can be wrong, and this costs nobody a visit. It is not
+// tried more often, because refused requests are held against a client.
+var recheckAfter = []time.Duration{10 * time.Minute, time.Hour, 24 * time.Hour}
+
+// recheckAt returns when a dead grant is tried again, zero for never.
+func recheckAt(r *tokenstore.Record) time.Time {
+	if r.Rechecks >= len(recheckAfter) {
+		return time.Time{}
+	}
+	return r.Since.Add(recheckAfter[r.Rechecks])
+}
+
+// arm sees to it that a dead grant is tried again in time: the schedule looks
+// only now and then.
+func (k *Keeper) arm(r *tokenstore.Record) {
+	at := recheckAt(r)
+	if at.IsZero() {
+		return
+	}
+	if wait := at.Sub(k.clock.Now()); wait < 2*lookEvery {
+		k.clock.AfterFunc(max(wait, 0), func() { k.recheckDue(r.Key) })
+	}
+}
+
+// recheckDue tries a dead grant again if its time has come.
+func (k *Keeper) recheckDue(key tokenstore.Key) {
+	if k.begin() != nil {
+		return
+	}
+	r, err := k.vault.Load(k.accepting, key)
+	k.work.Done()
+	if err == nil && r.State == tokenstore.StateNeedsReauth {
+		k.attendDead(k.accepting, r, k.clock.Now())
+	}
+}
+
+// attendDead tries a dead grant again if its time has come, and else sees to
+// it that this happens.
+func (k *Keeper) attendDead(ctx context.Context, r *tokenstore.Record, now time.Time) *flight {
+	at := recheckAt(r)
+	if at.IsZero() {
+		return nil
+	}
+	if now.Before(at) {
+		k.arm(r)
+		return nil
+	}
+	c, err := k.connection(ctx, r.Key)
+	if err != nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	snap := c.snapshot.Load()
+	if f := c.flight.Load(); f != nil || c.removed || snap.State != tokenstore.StateNeedsReauth {
+		return f
+	}
+	if k.otherClient(snap) || c.backingOff(now) != nil || k.pause(r.Integration, now) != nil {
+		return nil // the next look of the schedule tries again
+	}
+	f, err := k.relaunch(c)
+	if err != nil {
+		return nil // the process is stopping
+	}
+	return f
+}
+
+// otherClient tells whether a dead grant is known to be one of another client
+// than the one that is configured. Asking with the wrong one again proves
+// nothing.
+func (k *Keeper) otherClient(s *Snapshot) bool {
+	in := k.integration(s.Integration)
+	return in == nil || s.Cause == tokenstore.CauseWrongClient && s.ClientID != in.Client.ClientID
+}
+
+// relaunch starts a flight for a grant that was pronounced dead. The caller
+// holds c.mu.
+func (k *Keeper) relaunch(c *connection) (*flight, error) {
+	if err := k.begin(); err != nil {
+		return nil, err
+	}
+	f := &flight{done: make(chan struct{}), turn: k.slots.enter(false), recheck: true}
+	k.start(c, f)
+	return f, nil
+}
+
+// stillDead ends a recheck that was refused.
+func (k *Keeper) stillDead(ctx context.Context, c *connection, record *tokenstore.Record, refusal *provider.TokenError) (*Snapshot, error) {
+	next := *record
+	// One by hand before its time does not count.
+	if at := recheckAt(record); !at.IsZero() && !k.clock.Now().Before(at) {
+		next.Rechecks++
+	}
+	next.ProviderError, next.TraceID = refusal.Code, refusal.TraceID
+	next.NoteAgain(k.step("refused again", record, refusal))
+	snap, err := k.settle(context.WithoutCancel(ctx), c, &next)
+	if err != nil {
+		return nil, err
+	}
+	c.succeeded()
+	if snap.State != tokenstore.StateNeedsReauth {
+		return snap, nil
+	}
+	k.logger.Debug("a dead grant was tried again, and is dead", k.fields(&next, zap.Int("rechecks", next.Rechecks))...)
+	k.arm(&next)
+	return nil, reauthorization(snap)
+}
+
+// Recheck asks the provider about a grant, whatever is known of it: one that
+// was pronounced dead and lives is healed. Errors are those of Token.
+func (k *Keeper) Recheck(ctx context.Context, key tokenstore.Key) (*Snapshot, error) {
+	c, err := k.connection(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	f, err := k.recheck(c)
+	if err != nil {
+		return nil, err
+	}
+	return k.waitFor(ctx, f)
+}
+
+func (k *Keeper) recheck(c *connection) (*flight, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	snap := c.snapshot.Load()
+	if c.removed {
+		return nil, &ReauthorizationError{Key: c.key, Cause: tokenstore.CauseNeverConnected}
+	}
+	if f := c.flight.Load(); f != nil {
+		k.slots.hurry(f.turn)
+		return f, nil
+	}
+	if snap.State == tokenstore.StateDisconnected {
+		return nil, reauthorization(snap)
+	}
+	c.notBefore.Store(0)
+	f, err := k.relaunch(c)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	k.slots.hurry(f.turn)
+	return f, nil
+}
+
+// attendSuspect tries a suspect that a former process left.
+func (k *Keeper) attendSuspect(ctx context.Context, key tokenstore.Key) *flight {
+	c, err := k.connection(ctx, key)
+	if err != nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := k.clock.Now()
+	if f := c.flight.Load(); f != nil || c.removed || c.snapshot.Load().State != tokenstore.StateSuspect || c.backingOff(now) != nil ||
+		k.pause(key.Integration, now) != nil {
+		return f
+	}
+	f, err := k.launch(c, false)
+	if err != nil {
+		return nil
+	}
+	return f
+}
