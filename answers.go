@@ -137,6 +137,13 @@ func (x *exchange) unavailable(e *grant.UnavailableError) *problem {
 		p.Kind = kindClientRefused
 	case grant.ReasonStorage:
 		p.Kind = kindStorage
+	case grant.ReasonSuspect:
+		p.Kind = kindGrantSuspect
+		if e.Incident != nil {
+			p.Incident, p.IncidentURL = e.Incident.Name, e.Incident.URL
+			p.Detail = fmt.Sprintf("The provider refuses this connection's grant while it has an incident (%s; see %s). "+
+				"Nobody has to reconnect; try again later.", e.Incident.Name, e.Incident.URL)
+		}
 	}
 	if x != nil {
 		p.Integration, p.Connection = x.integration.name, x.key.Connection

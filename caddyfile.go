@@ -129,6 +129,7 @@ func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
 //		return_urls          <origin>...
 //		link_lifetime        <duration>
 //		reauth_link_lifetime <duration>
+//		status_page          <url>|off
 //		authorize_url        <url>
 //		token_url            <url>
 //		revoke_url           <url>
@@ -148,7 +149,7 @@ func (a *App) unmarshalIntegration(d *caddyfile.Dispenser) error {
 	texts := map[string]*string{
 		"environment": &in.Environment, "client_id": &in.ClientID, "client_secret": &in.ClientSecret,
 		"redirect_url": &in.RedirectURL, "authorize_url": &in.AuthorizeURL, "token_url": &in.TokenURL,
-		"revoke_url": &in.RevokeURL, "api_url": &in.APIURL,
+		"revoke_url": &in.RevokeURL, "api_url": &in.APIURL, "status_page": &in.StatusPage,
 	}
 	lists := map[string]*[]string{"scopes": &in.Scopes, "return_urls": &in.ReturnURLs}
 	durations := map[string]*caddy.Duration{

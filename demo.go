@@ -75,6 +75,7 @@ const demoCaddyfile = `{
 			token_url {{.Intuit.TokenURL}}
 			revoke_url {{.Intuit.RevokeURL}}
 			api_url {{.Intuit.URL}}
+			status_page {{.Intuit.URL}}
 		}
 		caller demo {
 			key {env.FRESHBEARER_DEMO_KEY}

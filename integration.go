@@ -88,6 +88,11 @@ type Integration struct {
 	// https, or http on loopback. Default: the provider's own.
 	APIURL string `json:"api_url,omitempty"`
 
+	// The base URL of the provider's Statuspage, which is read when a refresh
+	// token is refused, or "off". Default: the provider's own, but none with
+	// another token_url, of which the provider's page knows nothing.
+	StatusPage string `json:"status_page,omitempty"`
+
 	name     string
 	provider provider.Provider
 	client   *provider.Client
@@ -211,6 +216,19 @@ func (in *Integration) endpoints(repl *caddy.Replacer) (provider.Endpoints, erro
 			return e, err
 		}
 		*override.to = u.String()
+	}
+	switch {
+	case in.StatusPage == "off", in.StatusPage == "" && in.TokenURL != "":
+		e.StatusPage = ""
+	case in.StatusPage != "":
+		u, err := safeURL(repl, "status_page", in.StatusPage)
+		if err != nil {
+			return e, err
+		}
+		if u.RawQuery != "" {
+			return e, fmt.Errorf("status_page must have no query, such as https://status.developer.intuit.com")
+		}
+		e.StatusPage = u.String()
 	}
 	if in.APIURL != "" {
 		u, err := safeURL(repl, "api_url", in.APIURL)

@@ -42,6 +42,8 @@ type problem struct {
 	Cause, ProviderError    string
 	ReauthURL, TraceID      string
 	Since                   time.Time
+	// Incident is the provider's own, IncidentURL where to read of it.
+	Incident, IncidentURL string
 
 	// RetryAfter is rounded up to whole seconds; 0 is none.
 	RetryAfter time.Duration
@@ -104,6 +106,8 @@ func (p *problem) fields() []pages.Field {
 		{Name: "provider_error", Value: p.ProviderError},
 		{Name: "since", Value: problemTime(p.Since)},
 		{Name: "intuit_tid", Value: p.TraceID},
+		{Name: "incident", Value: p.Incident},
+		{Name: "incident_url", Value: p.IncidentURL},
 	}
 }
 
@@ -251,6 +255,8 @@ func (p *problem) json(now time.Time) []byte {
 		ReauthURL     string `json:"reauth_url,omitempty"`
 		Since         string `json:"since,omitempty"`
 		TraceID       string `json:"intuit_tid,omitempty"`
+		Incident      string `json:"incident,omitempty"`
+		IncidentURL   string `json:"incident_url,omitempty"`
 		Fault         problemFault
 		Error         string `json:"error"`
 		Description   string `json:"error_description"`
@@ -267,6 +273,8 @@ func (p *problem) json(now time.Time) []byte {
 		ReauthURL:     p.ReauthURL,
 		Since:         problemTime(p.Since),
 		TraceID:       p.TraceID,
+		Incident:      p.Incident,
+		IncidentURL:   p.IncidentURL,
 		Fault:         p.fault(),
 		Error:         kind.code,
 		Description:   p.message(),

@@ -28,6 +28,7 @@ const (
 	kindBodyTooLarge
 	kindReauthorization
 	kindTokenUnavailable
+	kindGrantSuspect
 	kindClientRefused
 	kindStorage
 	kindUpstreamUnreachable
@@ -99,6 +100,10 @@ var problemKinds = [...]struct {
 	kindTokenUnavailable: {
 		503, "token_unavailable", "Token unavailable", faultService, "proxy_internal_response",
 		"No token can be had from the provider at the moment. The connection is not lost; try again later.",
+	},
+	kindGrantSuspect: {
+		503, "grant_suspect", "Grant suspect", faultService, "proxy_internal_response",
+		"The provider refuses this connection's grant, but there is reason not to believe it yet. Nobody has to reconnect; try again later.",
 	},
 	kindClientRefused: {
 		503, "client_refused", "Client refused", faultService, "proxy_configuration_error",

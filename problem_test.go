@@ -503,6 +503,8 @@ func checkSample(t *testing.T, kind problemKind, sample string) {
 		ProviderError                          string `json:"provider_error"`
 		ReauthURL                              string `json:"reauth_url"`
 		TraceID                                string `json:"intuit_tid"`
+		Incident                               string
+		IncidentURL                            string `json:"incident_url"`
 		Since, Time                            time.Time
 	}
 	if err := json.Unmarshal([]byte(sample), &m); err != nil {
@@ -512,6 +514,7 @@ func checkSample(t *testing.T, kind problemKind, sample string) {
 	p := &problem{
 		Kind: kind, Detail: m.Detail, Integration: m.Integration, Connection: m.Connection, Cause: m.Cause,
 		ProviderError: m.ProviderError, ReauthURL: m.ReauthURL, TraceID: m.TraceID, Since: m.Since,
+		Incident: m.Incident, IncidentURL: m.IncidentURL,
 	}
 	var got, want any
 	if err := json.Unmarshal([]byte(sample), &got); err != nil {

@@ -4,13 +4,14 @@
 // you may not use this file except in compliance with the License.
 // You may obtain a copy of the License at
 //
-//	http://www.apache.org/licenses/LICENSE-2.0
+//     http://www.apache.org/licenses/LICENSE-2.0
 //
 // Unless required by applicable law or agreed to in writing, software
 // distributed under the License is distributed on an "AS IS" BASIS,
 // WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 // See the License for the specific language governing permissions and
 // limitations under the License.
+
 package grant
 
 import (
@@ -95,6 +96,10 @@ func (k *Keeper) doubts(ctx context.Context, in *Integration, record *tokenstore
 		return nil
 	}
 	patience := w.patience(record.Key, now)
+	// While its token is good, nobody is hurt by more of it.
+	if left := record.AccessExpiresAt.Sub(since); left > patience && k.company(record.Key) {
+		patience = min(left, patienceMost)
+	}
 	if record.State == tokenstore.StateSuspect && since.Before(k.began) {
 		patience = max(patience, restartPatience)
 	}
@@ -102,6 +107,21 @@ func (k *Keeper) doubts(ctx context.Context, in *Integration, record *tokenstore
 		return &doubt{event: eventPatience, until: until}
 	}
 	return nil
+}
+
+// company tells whether many other connections of the integration are in use.
+func (k *Keeper) company(key tokenstore.Key) bool {
+	others := 0
+	k.connections.Range(func(other, value any) bool {
+		if o := other.(tokenstore.Key); o.Integration != key.Integration || o == key {
+			return true
+		}
+		if s := value.(*connection).snapshot.Load(); s != nil && s.State == tokenstore.StateConnected {
+			others++
+		}
+		return others < manyRefused
+	})
+	return others >= manyRefused
 }
 
 // incident asks the provider's status page. That it cannot be read is no

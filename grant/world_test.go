@@ -48,6 +48,8 @@ type world struct {
 	keeper *grant.Keeper
 	logs   *observer.ObservedLogs
 	client *provider.Client
+	// options changes those of the keepers that are opened from then on.
+	options func(*grant.Options)
 }
 
 // newWorld makes a world with one connection, whose access token is fresh.
@@ -87,9 +89,13 @@ func (w *world) open(store *storetest.Memory) {
 	}
 	core, logs := observer.New(zap.DebugLevel)
 	w.logs = logs
-	w.keeper = grant.NewKeeper(vault, grant.Options{
+	options := grant.Options{
 		Clock: w.clock, Logger: zap.New(core), ConfirmAfter: 10 * time.Millisecond, FlightLimit: 10 * time.Second,
-	})
+	}
+	if w.options != nil {
+		w.options(&options)
+	}
+	w.keeper = grant.NewKeeper(vault, options)
 	w.attach()
 	keeper := w.keeper
 	w.t.Cleanup(func() { _ = keeper.Close() })
