@@ -32,7 +32,7 @@ type flight struct {
 	// turn is its place among the refreshes of all connections.
 	turn *turn
 	// recheck lets it try a grant that was pronounced dead.
-	recheck bool
+	recheck recheck
 	done    chan struct{}
 	// Written before done is closed.
 	snapshot *Snapshot

@@ -29,6 +29,24 @@ import (
 // tried more often, because refused requests are held against a client.
 var recheckAfter = []time.Duration{10 * time.Minute, time.Hour, 24 * time.Hour}
 
+// recheck is the right of a flight to try a grant that was pronounced dead.
+type recheck int
+
+const (
+	recheckNone recheck = iota
+	recheckIfDue
+	recheckByHand
+)
+
+// mayRecheck tells whether a flight may try a grant that was pronounced dead.
+func (k *Keeper) mayRecheck(again recheck, r *tokenstore.Record) bool {
+	if r.State != tokenstore.StateNeedsReauth {
+		return false
+	}
+	at := recheckAt(r)
+	return again == recheckByHand || again == recheckIfDue && !at.IsZero() && !k.clock.Now().Before(at)
+}
+
 // recheckAt returns when a dead grant is tried again, zero for never.
 func recheckAt(r *tokenstore.Record) time.Time {
 	if r.Rechecks >= len(recheckAfter) {
@@ -85,7 +103,7 @@ func (k *Keeper) attendDead(ctx context.Context, r *tokenstore.Record, now time.
 	if k.otherClient(snap) || c.backingOff(now) != nil || k.pause(r.Integration, now) != nil {
 		return nil // the next look of the schedule tries again
 	}
-	f, err := k.relaunch(c)
+	f, err := k.relaunch(c, recheckIfDue)
 	if err != nil {
 		return nil // the process is stopping
 	}
@@ -102,11 +120,11 @@ func (k *Keeper) otherClient(s *Snapshot) bool {
 
 // relaunch starts a flight for a grant that was pronounced dead. The caller
 // holds c.mu.
-func (k *Keeper) relaunch(c *connection) (*flight, error) {
+func (k *Keeper) relaunch(c *connection, again recheck) (*flight, error) {
 	if err := k.begin(); err != nil {
 		return nil, err
 	}
-	f := &flight{done: make(chan struct{}), turn: k.slots.enter(false), recheck: true}
+	f := &flight{done: make(chan struct{}), turn: k.slots.enter(false), recheck: again}
 	k.start(c, f)
 	return f, nil
 }
@@ -115,7 +133,7 @@ func (k *Keeper) relaunch(c *connection) (*flight, error) {
 func (k *Keeper) stillDead(ctx context.Context, c *connection, record *tokenstore.Record, refusal *provider.TokenError) (*Snapshot, error) {
 	next := *record
 	// One by hand before its time does not count.
-	if at := recheckAt(record); !at.IsZero() && !k.clock.Now().Before(at) {
+	if k.mayRecheck(recheckIfDue, record) {
 		next.Rechecks++
 	}
 	next.ProviderError, next.TraceID = refusal.Code, refusal.TraceID
@@ -162,7 +180,7 @@ func (k *Keeper) recheck(c *connection) (*flight, error) {
 		return nil, reauthorization(snap)
 	}
 	c.notBefore.Store(0)
-	f, err := k.relaunch(c)
+	f, err := k.relaunch(c, recheckByHand)
 	if err != nil {
 		return nil, unavailable(err)
 	}

@@ -29,7 +29,7 @@ import (
 
 // refresh brings the connection a newer generation. It runs in the
 // connection's flight, so it is alone.
-func (k *Keeper) refresh(ctx context.Context, c *connection, recheck bool) (*Snapshot, error) {
+func (k *Keeper) refresh(ctx context.Context, c *connection, again recheck) (*Snapshot, error) {
 	record, err := k.current(ctx, c)
 	if err != nil {
 		return nil, err
@@ -41,7 +41,7 @@ func (k *Keeper) refresh(ctx context.Context, c *connection, recheck bool) (*Sna
 			return snap, nil
 		}
 	}
-	if snap := c.snapshot.Load(); k.dead(snap) && !(recheck && snap.State == tokenstore.StateNeedsReauth) {
+	if snap := c.snapshot.Load(); k.dead(snap) && !k.mayRecheck(again, record) {
 		return nil, reauthorization(snap)
 	}
 	in := k.integration(record.Integration)
@@ -79,7 +79,7 @@ func (k *Keeper) refresh(ctx context.Context, c *connection, recheck bool) (*Sna
 	}
 	switch {
 	case refused.Outcome != provider.OutcomeInvalidGrant:
-	case recheck && record.State == tokenstore.StateNeedsReauth:
+	case again != recheckNone && record.State == tokenstore.StateNeedsReauth:
 		return k.stillDead(ctx, c, record, refused)
 	default:
 		return k.confirm(ctx, c, in, record, refused)
