@@ -161,12 +161,22 @@ func (s *Server) revoke(r *http.Request, token, clientID, clientSecret string) r
 		return invalidClient()
 	}
 	g := s.grantOf(token)
+	if v := s.refresh[token]; v != nil && !v.supersededAt.IsZero() && s.behaviour.RevokeCurrentOnly {
+		g = nil
+	}
 	if g == nil || g.clientID != client.ID || g.dead {
 		return reply{status: http.StatusBadRequest}
 	}
 	s.log.counters.Revocations++
 	s.event("revoke", g.realm, "")
 	s.kill(g, "revoked by the client")
+	if s.behaviour.RevokeEndsAll {
+		for _, other := range s.grants[g.realm] {
+			if other.clientID == g.clientID {
+				s.kill(other, "another grant of the client was revoked")
+			}
+		}
+	}
 	return reply{status: http.StatusOK}
 }
 

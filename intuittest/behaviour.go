@@ -160,6 +160,13 @@ type Behaviour struct {
 	// RevokeThrottled answers revocations with an empty 429.
 	RevokeThrottled bool `json:"revoke_throttled"`
 
+	// RevokeEndsAll makes a revocation kill every grant of the same client and
+	// company, and not only the token's own.
+	RevokeEndsAll bool `json:"revoke_ends_all"`
+	// RevokeCurrentOnly answers the revocation of a superseded refresh token as
+	// if there were no such token, and leaves its grant alone.
+	RevokeCurrentOnly bool `json:"revoke_current_only"`
+
 	// IncidentOpen opens an incident on the status page.
 	IncidentOpen bool `json:"incident_open"`
 	// IncidentInvalidGrant refuses every refresh with invalid_grant while the

@@ -146,3 +146,45 @@ func TestHangAfterIsAFlight(t *testing.T) {
 		}
 	}
 }
+
+func TestRevokeReaches(t *testing.T) {
+	for name, tc := range map[string]struct {
+		b             Behaviour
+		superseded    bool
+		status        int
+		lives, others bool
+	}{
+		"its own grant":                    {Behaviour{}, false, 200, false, true},
+		"all of the client and company":    {Behaviour{RevokeEndsAll: true}, false, 200, false, false},
+		"by a superseded token":            {Behaviour{}, true, 200, false, true},
+		"nothing by a superseded token":    {Behaviour{RevokeCurrentOnly: true}, true, 400, true, true},
+		"its own grant by a current token": {Behaviour{RevokeCurrentOnly: true}, false, 200, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tc.b.Rotation = RotateAlways
+			h := start(t, tc.b)
+			other, elsewhere := h.Connect(realmA), h.Connect(realmB)
+			token := h.Connect(realmA).RefreshToken
+			_, current := h.refreshOK(token)
+			if !tc.superseded {
+				token = current
+			}
+			req, _ := http.NewRequest("POST", h.RevokeURL(), strings.NewReader("token="+token))
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			req.SetBasicAuth("id", "secret")
+			if a := h.must(req); a.status != tc.status {
+				t.Errorf("status %d", a.status)
+			}
+			for _, g := range []struct {
+				token string
+				lives bool
+			}{{current, tc.lives}, {other.RefreshToken, tc.others}, {elsewhere.RefreshToken, true}} {
+				if g.lives {
+					h.refreshOK(g.token)
+				} else {
+					h.refreshRefused(g.token, descDeadRefresh)
+				}
+			}
+		})
+	}
+}
