@@ -118,6 +118,13 @@ func (k *Keeper) redeem(ctx context.Context, cb Callback, b *begun) (Result, err
 	if err != nil {
 		return Result{}, &AuthorizationError{Failure: FailureCallback, Err: err}
 	}
+	// A revocation of the former grant that reached the provider after the new
+	// one was made might end that too; see giveBack.
+	unlock, err := k.ends.lock(ctx, tokenstore.Key{Integration: in.Name, Connection: id})
+	if err != nil {
+		return Result{}, &AuthorizationError{Failure: FailureUnavailable, Err: err}
+	}
+	defer unlock()
 	tokens, err := in.Client.Exchange(ctx, code, b.Verifier)
 	if err != nil {
 		return Result{}, exchangeError(tokenError(err))
@@ -225,11 +232,13 @@ const installTries = 5
 // A connection that is there gets the new tokens even if the link was not for
 // it: the human's consent may just have ended the tokens that it had. Its owner
 // stays, and the refusal says what the human must be told. A connection that
-// is not there is not made in that case, and record is nil.
+// is not there, or was disconnected and so belongs to nobody, is not made in
+// that case, and record is nil.
 func (k *Keeper) install(
 	ctx context.Context, in *Integration, cb Callback, link Link, tokens *provider.Tokens, account provider.Account,
 ) (record *tokenstore.Record, refusal Failure, err error) {
 	key := tokenstore.Key{Integration: in.Name, Connection: account.Connection}
+	var w *write
 	for range installTries {
 		record, err = k.vault.Load(ctx, key)
 		if errors.Is(err, tokenstore.ErrNotFound) {
@@ -238,19 +247,24 @@ func (k *Keeper) install(
 		if err != nil {
 			return nil, "", &AuthorizationError{Failure: FailureStorage, Err: err}
 		}
-		known := record.Epoch > 0
+		live := record.Epoch > 0 && record.State != tokenstore.StateDisconnected
 		switch {
 		case link.Connection != "" && link.Connection != key.Connection:
 			refusal = FailureOtherAccount
-		case known && link.Connection == "" && !cb.MayReplace(link.Caller, record.Owner, key.Connection):
+		case live && link.Connection == "" && !cb.MayReplace(link.Caller, record.Owner, key.Connection):
 			refusal = FailureOwned
 		}
-		if refusal != "" && !known {
+		if refusal != "" && !live {
 			return nil, refusal, nil
 		}
-		k.authorize(record, in, tokens, account)
-		record.DueAt = dueAt(record)
-		err = k.vault.Save(context.WithoutCancel(ctx), record)
+		epoch := record.Epoch
+		w = newWrite(record, func(next *tokenstore.Record) {
+			if !live && link.Connection == "" {
+				next.Owner = link.Caller
+			}
+			k.authorize(next, in, tokens, account)
+		}, func(stored *tokenstore.Record) bool { return stored.Epoch == epoch })
+		err = k.vault.Save(context.WithoutCancel(ctx), w.next)
 		if !errors.Is(err, tokenstore.ErrConflict) {
 			break
 		}
@@ -262,12 +276,12 @@ func (k *Keeper) install(
 	defer c.mu.Unlock()
 	c.pending = nil
 	if err != nil {
-		k.keepInMemory(c, record, err)
+		k.keepInMemory(c, w, err)
 	}
-	k.publish(c, record)
+	k.publish(c, w.next)
 	c.failures, c.failure = 0, nil
 	c.notBefore.Store(0)
-	return record, refusal, nil
+	return w.next, refusal, nil
 }
 
 // authorize enters a new authorization into the record.

@@ -39,9 +39,9 @@ type connection struct {
 	// removed is set when the connection leaves the keeper's map: whoever
 	// still holds it must look it up again, or there could be two flights.
 	removed bool
-	// pending is the record that could not be stored yet. While it is set it
-	// is the truth, and the store is behind.
-	pending *tokenstore.Record
+	// pending is what could not be stored yet. While it is set it is the truth,
+	// and the store is behind.
+	pending *write
 	// saving is held while pending is being stored.
 	saving sync.Mutex
 

@@ -31,7 +31,10 @@ func (k *Keeper) confirm(ctx context.Context, c *connection, in *Integration, re
 	stored, err := k.vault.Load(ctx, c.key)
 	if err == nil && (stored.Generation != record.Generation || stored.Epoch != record.Epoch) {
 		// Someone else rotated the token: theirs is the good one.
-		if snap := k.publish(c, stored); snap.usable(k.clock.Now()) {
+		switch snap := k.publish(c, stored); {
+		case k.dead(snap):
+			return nil, reauthorization(snap)
+		case snap.usable(k.clock.Now()):
 			return snap, nil
 		}
 		// Not with the token at hand: it is the one that was replaced.
@@ -84,6 +87,13 @@ func (k *Keeper) confirm(ctx context.Context, c *connection, in *Integration, re
 		}
 		record.Note(k.step("superseded token refused", record, third))
 	}
+	// An authorization that is being redeemed may have ended this grant; it is
+	// then the human's answer, and not a reason to ask for one.
+	unlock, err := k.ends.lock(ctx, c.key)
+	if err != nil {
+		return nil, k.setAside(c, record, last)
+	}
+	unlock()
 	return k.pronounce(ctx, c, in, record, k.causeOf(in, record, last), last)
 }
 
@@ -149,15 +159,17 @@ func (k *Keeper) causeOf(in *Integration, r *tokenstore.Record, refusal *provide
 func (k *Keeper) pronounce(
 	ctx context.Context, c *connection, in *Integration, record *tokenstore.Record, cause tokenstore.Cause, refusal *provider.TokenError,
 ) (*Snapshot, error) {
-	next := *record
-	next.State, next.Cause, next.Since, next.Rechecks = tokenstore.StateNeedsReauth, cause, k.clock.Now(), 0
-	next.ProviderError, next.TraceID = refusal.Code, refusal.TraceID
-	next.RefusedClient = ""
-	if cause == tokenstore.CauseWrongClient {
-		next.RefusedClient = in.Client.ClientID
-	}
-	next.Note(k.step("needs_reauth: "+string(cause), record, refusal))
-	snap, err := k.settle(context.WithoutCancel(ctx), c, &next)
+	w := newWrite(record, func(next *tokenstore.Record) {
+		next.State, next.Cause, next.Since, next.Rechecks = tokenstore.StateNeedsReauth, cause, k.clock.Now(), 0
+		next.ProviderError, next.TraceID = refusal.Code, refusal.TraceID
+		next.UnansweredSince = record.UnansweredSince
+		next.RefusedClient = ""
+		if cause == tokenstore.CauseWrongClient {
+			next.RefusedClient = in.Client.ClientID
+		}
+		next.Note(k.step("needs_reauth: "+string(cause), record, refusal))
+	}, samePair(record))
+	snap, err := k.settle(context.WithoutCancel(ctx), c, w)
 	if err != nil {
 		return nil, err
 	}
@@ -166,8 +178,8 @@ func (k *Keeper) pronounce(
 	if snap.State != tokenstore.StateNeedsReauth {
 		return snap, nil // reconnected meanwhile
 	}
-	k.logger.Warn("connection must be authorized again", k.fields(&next,
+	k.logger.Warn("connection must be authorized again", k.fields(w.next,
 		zap.String("cause", string(cause)), zap.String("provider_error", refusal.Code), zap.String("trace_id", refusal.TraceID))...)
-	k.arm(&next)
+	k.arm(w.next)
 	return nil, reauthorization(snap)
 }

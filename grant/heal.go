@@ -81,7 +81,7 @@ func (k *Keeper) recheckDue(key tokenstore.Key) {
 
 // attendDead tries a dead grant again if its time has come, and else sees to
 // it that this happens.
-func (k *Keeper) attendDead(ctx context.Context, r *tokenstore.Record, now time.Time) *flight {
+func (k *Keeper) attendDead(ctx context.Context, r *tokenstore.Record, now time.Time) <-chan struct{} {
 	at := recheckAt(r)
 	if at.IsZero() {
 		return nil
@@ -97,8 +97,11 @@ func (k *Keeper) attendDead(ctx context.Context, r *tokenstore.Record, now time.
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	snap := c.snapshot.Load()
-	if f := c.flight.Load(); f != nil || c.removed || snap.State != tokenstore.StateNeedsReauth {
-		return f
+	if f := c.flight.Load(); f != nil {
+		return f.done
+	}
+	if c.removed || c.pending != nil || snap.State != tokenstore.StateNeedsReauth {
+		return nil
 	}
 	if k.otherClient(snap) || c.backingOff(now) != nil || k.pause(r.Integration, now) != nil {
 		return nil // the next look of the schedule tries again
@@ -107,7 +110,7 @@ func (k *Keeper) attendDead(ctx context.Context, r *tokenstore.Record, now time.
 	if err != nil {
 		return nil // the process is stopping
 	}
-	return f
+	return f.done
 }
 
 // otherClient tells whether a dead grant is known to be one of another client
@@ -131,14 +134,17 @@ func (k *Keeper) relaunch(c *connection, again recheck) (*flight, error) {
 
 // stillDead ends a recheck that was refused.
 func (k *Keeper) stillDead(ctx context.Context, c *connection, record *tokenstore.Record, refusal *provider.TokenError) (*Snapshot, error) {
-	next := *record
 	// One by hand before its time does not count.
-	if k.mayRecheck(recheckIfDue, record) {
-		next.Rechecks++
-	}
-	next.ProviderError, next.TraceID = refusal.Code, refusal.TraceID
-	next.NoteAgain(k.step("refused again", record, refusal))
-	snap, err := k.settle(context.WithoutCancel(ctx), c, &next)
+	counts := k.mayRecheck(recheckIfDue, record)
+	w := newWrite(record, func(next *tokenstore.Record) {
+		if counts {
+			next.Rechecks = record.Rechecks + 1
+		}
+		next.ProviderError, next.TraceID = refusal.Code, refusal.TraceID
+		next.UnansweredSince = record.UnansweredSince
+		next.NoteAgain(k.step("refused again", record, refusal))
+	}, samePair(record))
+	snap, err := k.settle(context.WithoutCancel(ctx), c, w)
 	if err != nil {
 		return nil, err
 	}
@@ -146,8 +152,8 @@ func (k *Keeper) stillDead(ctx context.Context, c *connection, record *tokenstor
 	if snap.State != tokenstore.StateNeedsReauth {
 		return snap, nil
 	}
-	k.logger.Debug("a dead grant was tried again, and is dead", k.fields(&next, zap.Int("rechecks", next.Rechecks))...)
-	k.arm(&next)
+	k.logger.Debug("a dead grant was tried again, and is dead", k.fields(w.next, zap.Int("rechecks", w.next.Rechecks))...)
+	k.arm(w.next)
 	return nil, reauthorization(snap)
 }
 
@@ -189,21 +195,23 @@ func (k *Keeper) recheck(c *connection) (*flight, error) {
 }
 
 // attendSuspect tries a suspect that a former process left.
-func (k *Keeper) attendSuspect(ctx context.Context, key tokenstore.Key) *flight {
+func (k *Keeper) attendSuspect(ctx context.Context, key tokenstore.Key) <-chan struct{} {
 	c, err := k.connection(ctx, key)
 	if err != nil {
 		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if f := c.flight.Load(); f != nil {
+		return f.done
+	}
 	now := k.clock.Now()
-	if f := c.flight.Load(); f != nil || c.removed || c.snapshot.Load().State != tokenstore.StateSuspect || c.backingOff(now) != nil ||
-		k.pause(key.Integration, now) != nil {
-		return f
+	if c.removed || c.snapshot.Load().State != tokenstore.StateSuspect || c.backingOff(now) != nil || k.pause(key.Integration, now) != nil {
+		return nil
 	}
 	f, err := k.launch(c, false)
 	if err != nil {
-		return nil
+		return nil // the process is stopping
 	}
-	return f
+	return f.done
 }

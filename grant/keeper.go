@@ -95,6 +95,7 @@ type Keeper struct {
 	skewToldAt atomic.Int64
 
 	slots    *slots
+	ends     keyLocks
 	breakers sync.Map // token URL to *breaker
 	heard    sync.Map // token URL to *witnesses
 	// statusPages are the providers', by URL.

@@ -22,42 +22,123 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/freshbearer/freshbearer/secret"
 	"github.com/freshbearer/freshbearer/tokenstore"
 )
 
-// settle stores a record and publishes what is then true. If the store fails,
+// write is a change of a record on its way to the store. If somebody else has
+// stored something meanwhile, the change is made to that, as long as it fits.
+type write struct {
+	next   *tokenstore.Record
+	change func(*tokenstore.Record)
+	fits   func(stored *tokenstore.Record) bool
+	// brought is the refresh token that only this write knows, if there is one.
+	brought secret.String
+}
+
+// newWrite makes the change to a copy of the record.
+func newWrite(r *tokenstore.Record, change func(*tokenstore.Record), fits func(*tokenstore.Record) bool) *write {
+	w := &write{change: change, fits: fits}
+	w.make(r)
+	return w
+}
+
+func (w *write) make(r *tokenstore.Record) {
+	next := *r
+	w.change(&next)
+	next.DueAt = dueAt(&next)
+	w.next = &next
+}
+
+// samePair tells whether a record still holds the tokens that a flight set out
+// with. Anything else in it may have changed: the flight's tokens must not be
+// lost because somebody was warned meanwhile.
+func samePair(base *tokenstore.Record) func(*tokenstore.Record) bool {
+	epoch, generation, token := base.Epoch, base.Generation, base.RefreshToken
+	return func(stored *tokenstore.Record) bool {
+		return stored.Epoch == epoch && stored.Generation == generation && stored.RefreshToken.Equal(token)
+	}
+}
+
+// overtakenError says that a write does not fit what is stored now, nil for
+// nothing.
+type overtakenError struct{ by *tokenstore.Record }
+
+func (e *overtakenError) Error() string { return "the record has changed in the meantime" }
+
+// writeTries bounds how often a write may lose against others.
+const writeTries = 5
+
+// store stores the write. The error is an *overtakenError if it must not be.
+func (k *Keeper) store(ctx context.Context, w *write) error {
+	for try := 1; ; try++ {
+		err := k.vault.Save(ctx, w.next)
+		if !errors.Is(err, tokenstore.ErrConflict) || try == writeTries {
+			return err
+		}
+		stored, err := k.vault.Load(ctx, w.next.Key)
+		switch {
+		case errors.Is(err, tokenstore.ErrNotFound):
+			return &overtakenError{}
+		case err != nil:
+			return err
+		case !w.fits(stored):
+			return &overtakenError{by: stored}
+		}
+		w.make(stored)
+	}
+}
+
+// settle stores a write and publishes what is then true. If the store fails,
 // the record is used all the same and kept in memory until it can be stored:
 // the token that it supersedes may be dead.
-func (k *Keeper) settle(ctx context.Context, c *connection, next *tokenstore.Record) (*Snapshot, error) {
-	next.DueAt = dueAt(next)
-	err := k.vault.Save(ctx, next)
+func (k *Keeper) settle(ctx context.Context, c *connection, w *write) (*Snapshot, error) {
+	err := k.store(ctx, w)
+	var overtaken *overtakenError
 	switch {
 	case err == nil:
-		return k.publish(c, next), nil
-	case errors.Is(err, tokenstore.ErrConflict):
-		// Reconnected, disconnected or refreshed by someone else in the
-		// meantime: theirs counts, and what this flight brought is dropped.
-		stored, err := k.vault.Load(ctx, c.key)
-		if errors.Is(err, tokenstore.ErrNotFound) {
-			return nil, k.forget(c)
-		}
-		if err != nil {
-			return nil, unavailable(err)
-		}
-		return k.publish(c, stored), nil
+		return k.publish(c, w.next), nil
+	case errors.As(err, &overtaken):
+		return k.yield(ctx, c, w, overtaken.by)
 	}
 	c.mu.Lock()
-	k.keepInMemory(c, next, err)
+	k.keepInMemory(c, w, err)
 	c.mu.Unlock()
-	return k.publish(c, next), nil
+	return k.publish(c, w.next), nil
+}
+
+// yield gives way to what somebody else has stored: the write must not bring
+// back what a human has ended or replaced.
+func (k *Keeper) yield(ctx context.Context, c *connection, w *write, stored *tokenstore.Record) (*Snapshot, error) {
+	switch {
+	case stored == nil:
+		k.revokeOrphan(w)
+		return nil, k.forget(c)
+	case stored.State == tokenstore.StateDisconnected && stored.Epoch == w.next.Epoch && !w.brought.Empty():
+		return k.handOver(ctx, c, w, stored)
+	}
+	// After another authorization, what the write brought is dropped and not
+	// revoked. At Intuit the revocation of any token ends the whole grant
+	// (OAuth 2.0 guide: it "removes permissions"), and whether two consents of
+	// one app and company are one grant or two is not documented: to revoke the
+	// old token might end the new authorization, which nobody has asked for.
+	// A provider that lets the old one live sees it end unused.
+	if stored.Epoch > w.next.Epoch && !w.brought.Empty() {
+		k.logger.Info("a refresh ended after a new authorization; its tokens are dropped", k.fields(stored)...)
+	}
+	snap := k.publish(c, stored)
+	if k.dead(snap) {
+		return nil, reauthorization(snap)
+	}
+	return snap, nil
 }
 
 // keepInMemory makes a record that could not be stored the truth, until it can
 // be. The caller holds c.mu.
-func (k *Keeper) keepInMemory(c *connection, record *tokenstore.Record, err error) {
+func (k *Keeper) keepInMemory(c *connection, w *write, err error) {
 	k.logger.Error("new tokens could not be stored; they are kept in memory and the write is tried again",
-		k.fields(record, zap.Error(err))...)
-	c.pending = record
+		k.fields(w.next, zap.Error(err))...)
+	c.pending = w
 	go k.persist(c)
 }
 
@@ -88,33 +169,42 @@ func (k *Keeper) persist(c *connection) {
 	}
 }
 
-// savePending stores the pending record, if there is one.
+// savePending stores what is pending, if there is anything.
 func (k *Keeper) savePending(ctx context.Context, c *connection) error {
+	w, err := k.storePending(ctx, c)
+	var overtaken *overtakenError
+	switch {
+	case errors.As(err, &overtaken):
+		// What is published does not matter to who wants it stored.
+		_, _ = k.yield(ctx, c, w, overtaken.by)
+	case err != nil:
+		return fmt.Errorf("storing tokens that are only in memory: %w", err)
+	}
+	return nil
+}
+
+func (k *Keeper) storePending(ctx context.Context, c *connection) (*write, error) {
 	// Not under c.mu: a disk that hangs must not hold up those who have a
 	// valid token.
 	c.saving.Lock()
 	defer c.saving.Unlock()
 	c.mu.Lock()
-	record := c.pending
+	w := c.pending
 	c.mu.Unlock()
-	if record == nil {
-		return nil
+	if w == nil {
+		return nil, nil
 	}
-	err := k.vault.Save(ctx, record)
-	if errors.Is(err, tokenstore.ErrConflict) {
-		// Either a write that was reported as failed did happen, or someone
-		// else stored something newer. Both are the truth now.
-		err = nil
-	}
-	if err != nil {
-		return fmt.Errorf("storing tokens that are only in memory: %w", err)
+	err := k.store(ctx, w)
+	var overtaken *overtakenError
+	if err != nil && !errors.As(err, &overtaken) {
+		return nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.pending == record {
+	if c.pending == w {
 		c.pending = nil
 	}
-	return nil
+	return w, err
 }
 
 // lastTries is how often closing tries to store what could not be stored

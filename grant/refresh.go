@@ -149,35 +149,38 @@ func tokenError(err error) *provider.TokenError {
 // commit stores a new generation and then lets requests see it.
 func (k *Keeper) commit(ctx context.Context, c *connection, in *Integration, record *tokenstore.Record, tokens *provider.Tokens) (*Snapshot, error) {
 	k.noteSkew(in, tokens.Skew)
-	next := *record
-	// Kept for one generation: the provider may forget that it gave the new one.
-	next.PreviousRefreshToken = secret.String{}
-	if !tokens.RefreshToken.Equal(record.RefreshToken) {
-		next.PreviousRefreshToken = record.RefreshToken
-	}
-	applyTokens(&next, tokens)
-	next.ClientID = in.Client.ClientID
-	event := "refreshed"
-	if next.State != tokenstore.StateConnected {
-		next.State, next.Since = tokenstore.StateConnected, k.clock.Now()
-		event = "recovered"
-	}
-	next.Cause, next.ProviderError, next.TraceID = "", "", ""
-	next.UnansweredSince, next.RefusedClient, next.Rechecks = time.Time{}, "", 0
-	next.Note(tokenstore.HistoryEntry{Time: k.clock.Now(), Event: event, Generation: next.Generation, TraceID: tokens.TraceID})
+	w := newWrite(record, func(next *tokenstore.Record) {
+		// Kept for one generation: the provider may forget that it gave the new one.
+		next.PreviousRefreshToken = secret.String{}
+		if !tokens.RefreshToken.Equal(next.RefreshToken) {
+			next.PreviousRefreshToken = next.RefreshToken
+		}
+		applyTokens(next, tokens)
+		next.ClientID = in.Client.ClientID
+		event := "refreshed"
+		if next.State != tokenstore.StateConnected {
+			next.State, next.Since = tokenstore.StateConnected, k.clock.Now()
+			event = "recovered"
+		}
+		next.Cause, next.ProviderError, next.TraceID = "", "", ""
+		next.UnansweredSince, next.RefusedClient, next.Rechecks = time.Time{}, "", 0
+		next.Note(tokenstore.HistoryEntry{Time: k.clock.Now(), Event: event, Generation: next.Generation, TraceID: tokens.TraceID})
+	}, samePair(record))
+	w.brought = tokens.RefreshToken
 
 	// The tokens are here: no deadline may keep them from the disk.
-	snap, err := k.settle(context.WithoutCancel(ctx), c, &next)
+	snap, err := k.settle(context.WithoutCancel(ctx), c, w)
 	if err != nil {
 		return nil, err
 	}
 	c.succeeded()
 	k.witnesses(in).leave(c)
 	k.heardGood(in, c.key, tokens.RequestedAt)
-	if event == "recovered" {
-		k.logger.Info("a grant that was refused works again", k.fields(&next, zap.String("was", string(record.State)), zap.Duration("for", k.clock.Since(record.Since)))...)
+	if record.State != tokenstore.StateConnected {
+		k.logger.Info("a grant that was refused works again",
+			k.fields(w.next, zap.String("was", string(record.State)), zap.Duration("for", k.clock.Since(record.Since)))...)
 	} else {
-		k.logger.Debug("access token refreshed", k.fields(&next)...)
+		k.logger.Debug("access token refreshed", k.fields(w.next)...)
 	}
 	if !snap.usable(k.clock.Now()) {
 		return nil, c.failed(k.clock.Now(), ReasonProvider, 0, errors.New("the provider's new access token has already expired"))
@@ -229,7 +232,14 @@ func (k *Keeper) closeIntent(record *tokenstore.Record) error {
 	if record.UnansweredSince.IsZero() {
 		return k.vault.ClearIntent(ctx, record.Key)
 	}
-	return k.vault.Save(ctx, record)
+	err := k.store(ctx, newWrite(record, func(next *tokenstore.Record) {
+		next.UnansweredSince = record.UnansweredSince
+	}, samePair(record)))
+	var overtaken *overtakenError
+	if errors.As(err, &overtaken) {
+		return nil // and whoever overtook it has closed the intent
+	}
+	return err
 }
 
 // fields describe a connection in a log line. The account is a customer's

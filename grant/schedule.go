@@ -43,6 +43,9 @@ var warnBefore = []time.Duration{30 * 24 * time.Hour, 14 * 24 * time.Hour, 7 * 2
 
 // dueAt returns when a grant wants attention although nobody uses it.
 func dueAt(r *tokenstore.Record) time.Time {
+	if revokePending(r) {
+		return r.Since
+	}
 	switch r.State {
 	case tokenstore.StateSuspect:
 		return r.Since // a restart must find it
@@ -107,15 +110,15 @@ func (k *Keeper) attendDue(ctx context.Context) error {
 		if err != nil && !errors.As(err, &damaged) {
 			return err
 		}
-		var flights []*flight
+		var under []<-chan struct{}
 		for _, r := range records {
-			if f := k.attend(ctx, r); f != nil {
-				flights = append(flights, f)
+			if done := k.attend(ctx, r); done != nil {
+				under = append(under, done)
 			}
 		}
-		for _, f := range flights {
+		for _, done := range under {
 			select {
-			case <-f.done:
+			case <-done:
 			case <-ctx.Done():
 				return ctx.Err()
 			}
@@ -126,8 +129,13 @@ func (k *Keeper) attendDue(ctx context.Context) error {
 	}
 }
 
-// attend warns of the end of a grant, or refreshes one that nobody uses.
-func (k *Keeper) attend(ctx context.Context, r *tokenstore.Record) *flight {
+// attend warns of the end of a grant, refreshes one that nobody uses, or
+// revokes one that was given up. It returns what is done when that is, if it
+// goes on.
+func (k *Keeper) attend(ctx context.Context, r *tokenstore.Record) <-chan struct{} {
+	if revokePending(r) {
+		return k.giveBackSoon(r.Key)
+	}
 	now := k.clock.Now()
 	switch r.State {
 	case tokenstore.StateSuspect:
@@ -135,11 +143,9 @@ func (k *Keeper) attend(ctx context.Context, r *tokenstore.Record) *flight {
 	case tokenstore.StateNeedsReauth:
 		return k.attendDead(ctx, r, now)
 	}
-	if warn := warnAt(r); !warn.IsZero() && !now.Before(warn) {
-		k.warn(ctx, r, now)
-		return nil
-	}
-	if now.Before(touchAt(r)) {
+	warn := warnAt(r)
+	ending := !warn.IsZero() && !now.Before(warn)
+	if !ending && now.Before(touchAt(r)) {
 		return nil // due later on this day
 	}
 	c, err := k.connection(ctx, r.Key)
@@ -148,8 +154,17 @@ func (k *Keeper) attend(ctx context.Context, r *tokenstore.Record) *flight {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f := c.flight.Load(); f != nil || c.removed {
-		return f
+	if c.removed || c.pending != nil {
+		return nil
+	}
+	if f := c.flight.Load(); f != nil {
+		return f.done
+	}
+	if ending {
+		// Under the lock, with no flight under way: to save the record closes
+		// the intent that a flight has opened.
+		k.warn(ctx, r, now)
+		return nil
 	}
 	if k.dead(c.snapshot.Load()) || c.backingOff(now) != nil || k.pause(r.Integration, now) != nil {
 		return nil
@@ -159,7 +174,7 @@ func (k *Keeper) attend(ctx context.Context, r *tokenstore.Record) *flight {
 	if err != nil {
 		return nil // the process is stopping
 	}
-	return f
+	return f.done
 }
 
 // warn says that an authorization will end, and notes that it was said.

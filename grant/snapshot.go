@@ -34,6 +34,10 @@ type Snapshot struct {
 	ProviderError string
 	TraceID       string
 
+	// RevokePending says of a disconnected grant that the provider has not
+	// confirmed its end yet.
+	RevokePending bool
+
 	// Environment and ClientID say where the grant was issued, and to whom.
 	Environment string
 	ClientID    string
@@ -105,6 +109,8 @@ func newSnapshot(r *tokenstore.Record, refreshBefore time.Duration, previous *Sn
 		Since:         r.Since,
 		ProviderError: r.ProviderError,
 		TraceID:       r.TraceID,
+
+		RevokePending: revokePending(r),
 
 		Environment: r.Environment,
 		ClientID:    r.ClientID,

@@ -145,28 +145,27 @@ func (k *Keeper) incident(ctx context.Context, in *Integration) *provider.Incide
 // suspect sets a refused grant aside until the doubt is resolved.
 func (k *Keeper) suspect(ctx context.Context, c *connection, in *Integration, record *tokenstore.Record, refusal *provider.TokenError, d *doubt) error {
 	now := k.clock.Now()
-	next := *record
-	isNew := next.State != tokenstore.StateSuspect
-	if isNew {
-		next.State, next.Since = tokenstore.StateSuspect, now
-	}
-	next.ProviderError, next.TraceID = refusal.Code, refusal.TraceID
-	next.NoteAgain(tokenstore.HistoryEntry{
-		Time: now, Event: d.event, Generation: next.Generation,
-		Error: refusal.Code, Description: refusal.Description, TraceID: refusal.TraceID,
-	})
-	snap, err := k.settle(context.WithoutCancel(ctx), c, &next)
+	isNew := record.State != tokenstore.StateSuspect
+	w := newWrite(record, func(next *tokenstore.Record) {
+		if next.State != tokenstore.StateSuspect {
+			next.State, next.Since = tokenstore.StateSuspect, now
+		}
+		next.ProviderError, next.TraceID = refusal.Code, refusal.TraceID
+		next.UnansweredSince = record.UnansweredSince
+		next.NoteAgain(k.step(d.event, record, refusal))
+	}, samePair(record))
+	snap, err := k.settle(context.WithoutCancel(ctx), c, w)
 	if err != nil {
 		return err
 	}
-	if snap.State != tokenstore.StateSuspect || snap.Generation != next.Generation || snap.Epoch != next.Epoch {
+	if snap.State != tokenstore.StateSuspect || snap.Generation != record.Generation || snap.Epoch != record.Epoch {
 		return c.failed(now, ReasonProvider, backoffFirst, refusal) // somebody else was faster
 	}
 	log := k.logger.Debug
 	if isNew {
 		log = k.logger.Warn
 	}
-	fields := k.fields(&next, zap.String("why", d.event), zap.String("provider_error", refusal.Code), zap.String("trace_id", refusal.TraceID))
+	fields := k.fields(w.next, zap.String("why", d.event), zap.String("provider_error", refusal.Code), zap.String("trace_id", refusal.TraceID))
 	if d.incident != nil {
 		fields = append(fields, zap.String("incident", d.incident.Name), zap.String("incident_url", d.incident.URL))
 	}
