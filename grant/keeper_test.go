@@ -218,25 +218,6 @@ func TestClockThatIsSetBack(t *testing.T) {
 	}
 }
 
-func TestTokenFromTheFutureIsRefreshedOnce(t *testing.T) {
-	clock := clockwork.NewFakeClockAt(time.Now())
-	w := newWorld(t, clock, intuittest.Behaviour{})
-	w.token()
-	for i, jump := range []time.Duration{-time.Hour, -24 * time.Hour, time.Hour, 24 * time.Hour, -10 * 365 * 24 * time.Hour} {
-		clock.Advance(jump)
-		// Whoever sets the clock does not shorten the life of the grant.
-		w.intuit.SetBehaviour(func(b *intuittest.Behaviour) { b.RefreshTTL = 100 * 365 * 24 * time.Hour })
-		for range 20 {
-			if w.call(w.token()) != 200 {
-				t.Fatalf("after a jump by %s: the token does not work", jump)
-			}
-		}
-		if n := w.refreshes(); n > i+1 {
-			t.Fatalf("after %d jumps: %d refreshes", i+1, n)
-		}
-	}
-}
-
 func TestClockThatDiffersFromTheProviders(t *testing.T) {
 	clock := clockwork.NewFakeClockAt(time.Now())
 	w := newWorld(t, clock, intuittest.Behaviour{})

@@ -64,10 +64,17 @@ func dueAt(r *tokenstore.Record) time.Time {
 // touchAt returns when a grant without traffic is refreshed, so that its
 // refresh token does not end unused.
 func touchAt(r *tokenstore.Record) time.Time {
-	if r.RefreshExpiresAt.IsZero() {
-		return r.AccessIssuedAt.Add(touchUnknown)
+	// From the last refresh on, and not from when the token was first seen: a
+	// refresh that brings the same token, or a clock that has jumped since,
+	// would make it due again at once.
+	last := r.AccessIssuedAt
+	if last.Before(r.RefreshIssuedAt) {
+		last = r.RefreshIssuedAt // there is no access token
 	}
-	return r.RefreshIssuedAt.Add(r.RefreshExpiresAt.Sub(r.RefreshIssuedAt) / touchShare)
+	if r.RefreshExpiresAt.IsZero() {
+		return last.Add(touchUnknown)
+	}
+	return last.Add(r.RefreshExpiresAt.Sub(last) / touchShare)
 }
 
 // warnAt returns when to warn next of the end of the authorization, zero if

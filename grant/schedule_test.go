@@ -72,6 +72,30 @@ func TestGrantThatNobodyUsesLivesOn(t *testing.T) {
 	}
 }
 
+// A provider that gives the same refresh token again does not prolong it: that
+// is no reason to ask all the time from its half on.
+func TestIdleGrantWhoseTokenStaysTheSame(t *testing.T) {
+	clock := clockwork.NewFakeClockAt(time.Now())
+	w := newWorld(t, clock, intuittest.Behaviour{Rotation: intuittest.RotateNever})
+	clock.Advance(2 * time.Hour)
+	w.token()
+	w.intuit.ResetCounters()
+	w.pass(clock, 52)
+	for range 24 {
+		clock.Advance(time.Hour)
+		if err := w.keeper.AttendDue(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := w.refreshes(); n != 1 {
+		t.Errorf("%d refreshes in the days after the half of its life", n)
+	}
+	w.pass(clock, 30)
+	if n := w.refreshes(); n < 2 || n > 4 {
+		t.Errorf("%d refreshes in 83 of 101 days", n)
+	}
+}
+
 func TestIdleGrantOutlivesAnOutage(t *testing.T) {
 	clock := clockwork.NewFakeClockAt(time.Now())
 	w := newWorld(t, clock, intuittest.Behaviour{})
