@@ -129,10 +129,11 @@ func (v *Vault) writeMeta(ctx context.Context, ring *Keyring, former *sealedMeta
 }
 
 func createMeta(ctx context.Context, store Store, ring *Keyring) ([]byte, error) {
-	entries, made := 0, false
+	entries, made, restoring := 0, false, false
 	err := store.Scan(ctx, nil, nil, func(name, _ []byte) bool {
 		entries++
 		made = made || bytes.Equal(name, metaName)
+		restoring = restoring || bytes.Equal(name, restoringName)
 		return true
 	})
 	if err != nil {
@@ -140,6 +141,10 @@ func createMeta(ctx context.Context, store Store, ring *Keyring) ([]byte, error)
 	}
 	if made { // by somebody else, since it was looked for
 		return store.Get(ctx, metaName)
+	}
+	if restoring {
+		return nil, errors.New("a backup was being restored into it, and that was not finished; nothing was changed. " +
+			"Remove the store and restore the backup again")
 	}
 	if entries > 0 {
 		return nil, fmt.Errorf("it holds %d entries, but not the record that is needed to read them; "+

@@ -29,6 +29,10 @@ const (
 	kindGrant  kind = 'g'
 	kindIntent kind = 'i'
 	kindOnce   kind = 'o'
+	kindHold   kind = 'h'
+	kindPlace  kind = 'p'
+	// kindRestoring is there while a backup is being restored, see Restore.
+	kindRestoring kind = 'r'
 )
 
 // The parts of the name of a grant or an intent: the kind, then two
@@ -39,8 +43,13 @@ const (
 	connectionSize  = 24
 )
 
-// metaName is the name of the store's own record.
-var metaName = []byte{byte(kindMeta)}
+// The names of what a store has one of. metaName is the store's own record's.
+var (
+	metaName      = []byte{byte(kindMeta)}
+	holdName      = []byte{byte(kindHold)}
+	placeName     = []byte{byte(kindPlace)}
+	restoringName = []byte{byte(kindRestoring)}
+)
 
 // namer makes names that tell nothing about what they name. Its key is kept in
 // the store, so that names outlive an encryption key.

@@ -47,6 +47,10 @@ var (
 	// ErrFull says that there is too little space for what was asked, now.
 	// Nothing was applied, and the same call can succeed later.
 	ErrFull = errors.New("too little space for the token store")
+
+	// ErrInUse says that a store cannot be opened because another process, or
+	// somebody else in this one, has it open.
+	ErrInUse = errors.New("token store is in use")
 )
 
 // Store is a small transactional key-value store. It holds what cannot be had
@@ -99,6 +103,17 @@ type SpaceChecker interface {
 	// token may be spent before its successor is stored. The store keeps space
 	// for what has begun, so Apply can still succeed when CheckSpace fails.
 	CheckSpace(ctx context.Context) error
+}
+
+// Placed is what a Store can implement that knows where it is, so that a copy
+// of it can be told from the original (see Hold).
+type Placed interface {
+	// Place returns facts about the place that the store's data is physically
+	// at, by name. They must stay the same for as long as the data is not
+	// copied: when the process or the machine starts again, when the data is
+	// moved or renamed where it is, when its disk is attached elsewhere. A fact
+	// that may change otherwise must be left out; no facts at all are an answer.
+	Place() (map[string]string, error)
 }
 
 // Change is one step of Store.Apply.

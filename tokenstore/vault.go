@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/freshbearer/freshbearer/secret"
@@ -49,6 +50,8 @@ type Vault struct {
 	// rekeying makes a change of keys one step.
 	rekeying   sync.Mutex
 	configured *Keyring
+
+	hold atomic.Pointer[Hold]
 }
 
 // OpenVault opens the vault in a store, and makes one if the store is empty.
@@ -57,8 +60,9 @@ type Vault struct {
 // *WrongKeyError and nothing was changed. A new store is sealed with the ring's
 // first key, an existing one goes on with the key that is active: see Promote.
 // A store that holds entries but not the record that
-// makes it a vault is refused. The vault owns the store from then on; after an
-// error, the caller does.
+// makes it a vault is refused. A store that is somewhere else than it was, and
+// so is a copy, is put on hold: see Hold. The vault owns the store from then
+// on; after an error, the caller does.
 func OpenVault(ctx context.Context, store Store, ring *Keyring) (*Vault, error) {
 	sealed, err := store.Get(ctx, metaName)
 	if errors.Is(err, ErrNotFound) {
@@ -71,14 +75,18 @@ func OpenVault(ctx context.Context, store Store, ring *Keyring) (*Vault, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &Vault{
+	v := &Vault{
 		store:      store,
 		storeID:    m.StoreID,
 		names:      namer{key: secret.New(string(m.NameKey))},
 		derive:     secret.New(string(m.Secret)),
 		ring:       ring.withFirst(m.active),
 		configured: ring,
-	}, nil
+	}
+	if err := v.findHold(ctx); err != nil {
+		return nil, fmt.Errorf("opening the token store: %w", err)
+	}
+	return v, nil
 }
 
 // StoreID returns the store's id: 32 hexadecimal digits, made with the store.
@@ -88,8 +96,10 @@ func (v *Vault) StoreID() string { return v.storeID }
 // DeriveKey returns 32 secret bytes for a purpose: always the same ones in one
 // store, whatever its encryption keys are, and unrelated ones for another
 // purpose or store.
-func (v *Vault) DeriveKey(purpose string) []byte {
-	key, err := hkdf.Key(sha256.New, []byte(v.derive.Reveal()), nil, string(joinFields("freshbearer derived key v1", purpose)), 32)
+func (v *Vault) DeriveKey(purpose string) []byte { return deriveKey(v.derive, purpose) }
+
+func deriveKey(from secret.String, purpose string) []byte {
+	key, err := hkdf.Key(sha256.New, []byte(from.Reveal()), nil, string(joinFields("freshbearer derived key v1", purpose)), 32)
 	if err != nil {
 		// Only a length beyond 255 hashes makes it fail (RFC 5869 §2.3).
 		panic(err)

@@ -41,6 +41,7 @@ type Memory struct {
 	failures map[int]failure
 	failing  error
 	full     bool
+	place    map[string]string
 }
 
 // When says at which point of a call of Apply a failure strikes.
@@ -96,6 +97,21 @@ func (m *Memory) CheckSpace(context.Context) error {
 		return fmt.Errorf("memory store: %w", tokenstore.ErrFull)
 	}
 	return nil
+}
+
+// SetPlace says where the store is, for Place; nil if that is not known, as it
+// is of a new store and of a Copy.
+func (m *Memory) SetPlace(place map[string]string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.place = place
+}
+
+// Place implements tokenstore.Placed.
+func (m *Memory) Place() (map[string]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.place), nil
 }
 
 // Damage changes one byte of every value whose name begins with prefix.
@@ -244,4 +260,8 @@ func (m *Memory) begin(ctx context.Context) error {
 }
 
 // Interface guards
-var _ tokenstore.Store = (*Memory)(nil)
+var (
+	_ tokenstore.Store        = (*Memory)(nil)
+	_ tokenstore.SpaceChecker = (*Memory)(nil)
+	_ tokenstore.Placed       = (*Memory)(nil)
+)
