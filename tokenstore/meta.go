@@ -148,7 +148,7 @@ func createMeta(ctx context.Context, store Store, ring *Keyring) ([]byte, error)
 	}
 	if entries > 0 {
 		return nil, fmt.Errorf("it holds %d entries, but not the record that is needed to read them; "+
-			"nothing was changed. Restore the whole store from a backup, or set another path to begin with an empty one", entries)
+			"nothing was changed. Move the store away, and restore a backup or begin with an empty one", entries)
 	}
 
 	m := meta{

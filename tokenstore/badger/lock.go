@@ -19,6 +19,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/freshbearer/freshbearer/tokenstore"
 )
 
 // lockName is the file that is locked while a store is in use. Badger has a
@@ -46,6 +48,6 @@ func lockDir(dir string) (*os.File, error) {
 }
 
 func inUse(dir string, err error) error {
-	return fmt.Errorf("token store %s is in use by another process; "+
-		"this is usually a running Caddy, in which case use 'caddy reload' to apply config changes to it: %w", dir, err)
+	return fmt.Errorf("%w by another process: %s; "+
+		"this is usually a running Caddy, in which case use 'caddy reload' to apply config changes to it: %w", tokenstore.ErrInUse, dir, err)
 }

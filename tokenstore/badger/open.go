@@ -106,8 +106,8 @@ func openAttempting(dir string, logger *zap.Logger) (*badgerdb.DB, error) {
 	if strings.Contains(err.Error(), "Another process is using this Badger database") {
 		return nil, inUse(dir, err)
 	}
-	return nil, fmt.Errorf("opening the token store %s: %w. If files of it were lost or damaged, restore the whole directory from a backup; "+
-		"to begin with an empty store, move the directory away", dir, err)
+	return nil, fmt.Errorf("opening the token store %s: %w. If files of it were lost or damaged, move the directory away, "+
+		"and restore a backup with 'caddy freshbearer restore', or begin with an empty store", dir, err)
 }
 
 // startMark opens the mark, and makes a new one if there is none that can be

@@ -112,7 +112,7 @@ func TestManifestLost(t *testing.T) {
 	}{
 		{"removed", func() error { return os.Remove(manifest) }, "no MANIFEST file"},
 		{"cut to its header", func() error { return os.WriteFile(manifest, whole[:8], 0o600) }, "newest writes are missing"},
-		{"empty", func() error { return os.WriteFile(manifest, nil, 0o600) }, "Restore the whole directory"},
+		{"empty", func() error { return os.WriteFile(manifest, nil, 0o600) }, "restore a backup with 'caddy freshbearer restore'"},
 		{"a directory", func() error { return errors.Join(os.Remove(manifest), os.Mkdir(manifest, 0o700)) }, "no MANIFEST file"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -279,4 +279,5 @@ func recoverValue(v any, err *error) {
 var (
 	_ tokenstore.Store        = (*store)(nil)
 	_ tokenstore.SpaceChecker = (*store)(nil)
+	_ tokenstore.Placed       = (*store)(nil)
 )
