@@ -218,6 +218,11 @@ func (k *Keeper) prove(ctx context.Context, in *Integration, tokens *provider.To
 
 // revokeUnwanted gives back a grant that nobody asked for.
 func (k *Keeper) revokeUnwanted(ctx context.Context, in *Integration, tokens *provider.Tokens) {
+	if k.Hold() != nil {
+		// The connection may be younger than the backup, and alive in the other
+		// store; revoking one token ends it as a whole (Intuit).
+		return
+	}
 	if err := in.Client.Revoke(ctx, tokens.RefreshToken); err != nil && !errors.Is(err, provider.ErrAlreadyRevoked) {
 		k.logger.Warn("an unwanted grant could not be revoked", zap.String("integration", in.Name), zap.Error(err))
 	}

@@ -118,6 +118,10 @@ func (k *Keeper) load(ctx context.Context, key tokenstore.Key) (*tokenstore.Reco
 const storageRetry = 5 * time.Second
 
 func unavailable(err error) *UnavailableError {
+	var e *UnavailableError
+	if errors.As(err, &e) {
+		return e
+	}
 	if errors.Is(err, tokenstore.ErrClosed) {
 		return &UnavailableError{Reason: ReasonClosed, RetryAfter: time.Second, Err: err}
 	}

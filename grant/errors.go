@@ -60,6 +60,9 @@ const (
 	ReasonSuspect Reason = "grant_suspect"
 	// ReasonSlow: the refresh goes on, but the caller has waited long enough.
 	ReasonSlow Reason = "refresh_in_progress"
+	// ReasonHold: the store is on hold (see tokenstore.Hold), so nothing is
+	// refreshed. Waiting does not help; the operator must act.
+	ReasonHold Reason = "on_hold"
 	// ReasonClosed: the process is stopping.
 	ReasonClosed Reason = "shutting_down"
 )

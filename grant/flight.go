@@ -138,13 +138,17 @@ func (k *Keeper) refreshInBackground(c *connection, seen *Snapshot, now time.Tim
 		c.backingOff(now) != nil || k.pause(c.key.Integration, now) != nil {
 		return
 	}
-	// An error means that the process is stopping; the token at hand serves.
+	// An error means that the process is stopping, or that nothing may be
+	// refreshed; the token at hand serves.
 	_, _ = k.launch(c, false)
 }
 
 // launch starts a flight; urgent says that somebody waits for it. The caller
-// holds c.mu.
+// holds c.mu. There is no other way to a refresh, so this is where a hold holds.
 func (k *Keeper) launch(c *connection, urgent bool) (*flight, error) {
+	if hold := k.Hold(); hold != nil {
+		return nil, &UnavailableError{Reason: ReasonHold, Err: fmt.Errorf("the token store is on hold, because it was %s", hold.Reason)}
+	}
 	// The lease is held until what the provider answers is durable: the store
 	// is not closed under a flight.
 	if err := k.begin(); err != nil {

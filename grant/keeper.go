@@ -103,6 +103,11 @@ type Keeper struct {
 	// began is when this keeper began: it has seen nothing before.
 	began time.Time
 
+	// releasing makes Release one step; released is closed when there is no
+	// hold any more.
+	releasing sync.Mutex
+	released  chan struct{}
+
 	// accepting is cancelled when Close begins: what has not started need not.
 	accepting context.Context
 	shut      context.CancelFunc
@@ -143,14 +148,19 @@ func NewKeeper(vault *tokenstore.Vault, opts Options) *Keeper {
 	}
 	k.began = k.clock.Now()
 	k.slots = newSlots(opts.MaxRefreshes)
+	k.released = make(chan struct{})
+	if k.Hold() == nil {
+		close(k.released)
+	}
 	k.accepting, k.shut = context.WithCancel(context.Background())
 	k.life, k.end = context.WithCancel(context.Background())
 	k.integrations.Store(&map[string]*Integration{})
 	return k
 }
 
-// Watch looks after the grants that nobody uses, until the keeper closes. Call
-// it once, after the first Attach.
+// Watch looks after the grants that nobody uses, until the keeper closes. While
+// the store is on hold it only reminds of that. Call it once, after the first
+// Attach.
 func (k *Keeper) Watch() { go k.watch() }
 
 // Vault returns the vault, for listing and for a change of keys.

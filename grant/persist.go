@@ -218,16 +218,21 @@ func (k *Keeper) saveAllPending() error {
 		if try > 0 {
 			time.Sleep(pause)
 		}
-		var errs []error
-		k.connections.Range(func(_, value any) bool {
-			if err := k.savePending(context.Background(), value.(*connection)); err != nil {
-				errs = append(errs, err)
-			}
-			return true
-		})
-		if err = errors.Join(errs...); err == nil {
+		if err = k.tryAllPending(context.Background()); err == nil {
 			return nil
 		}
 	}
 	return err
+}
+
+// tryAllPending tries once to store what could not be stored before.
+func (k *Keeper) tryAllPending(ctx context.Context) error {
+	var errs []error
+	k.connections.Range(func(_, value any) bool {
+		if err := k.savePending(ctx, value.(*connection)); err != nil {
+			errs = append(errs, err)
+		}
+		return true
+	})
+	return errors.Join(errs...)
 }

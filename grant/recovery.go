@@ -30,8 +30,12 @@ import (
 // Recover resolves the intents that a death of the process left open: whether
 // the provider rotated the token is unknown, so the record says that a request
 // went unanswered, and a refresh is tried at once, while a grace time may
-// still run. Call it once, after the first Attach.
+// still run. While the store is on hold it does nothing: Release does it.
+// Call it once, after the first Attach.
 func (k *Keeper) Recover(ctx context.Context) error {
+	if k.Hold() != nil {
+		return nil
+	}
 	if err := k.begin(); err != nil {
 		return err
 	}

@@ -88,6 +88,9 @@ func warnAt(r *tokenstore.Record) time.Time {
 
 // watch looks after the grants that are due until the keeper closes.
 func (k *Keeper) watch() {
+	if !k.awaitRelease() {
+		return
+	}
 	ticker := k.clock.NewTicker(lookEvery)
 	defer ticker.Stop()
 	for {
@@ -179,7 +182,7 @@ func (k *Keeper) attend(ctx context.Context, r *tokenstore.Record) <-chan struct
 	k.logger.Debug("refreshing a grant that nobody uses", k.fields(r)...)
 	f, err := k.launch(c, false)
 	if err != nil {
-		return nil // the process is stopping
+		return nil // the process is stopping, or the store was put on hold
 	}
 	return f.done
 }

@@ -220,6 +220,17 @@ func TestDamagedBackupIsRefused(t *testing.T) {
 	if !bytes.Equal(join(entries...), file) {
 		t.Fatal("the backup was not put together again")
 	}
+	// What needs no key to be seen.
+	for name, spoilt := range map[string][]byte{
+		"two entries swapped": join(append([][]byte{entries[1], entries[0]}, entries[2:]...)...),
+		"an entry twice":      join(append([][]byte{entries[0]}, entries...)...),
+		"an entry missing":    bytes.Replace(file, entries[3], nil, 1),
+		"another version":     bytes.Replace(file, []byte("backup 1"), []byte("backup 2"), 1),
+	} {
+		if err := whole(spoilt); !errors.Is(err, tokenstore.ErrBackupDamaged) {
+			t.Errorf("%s: a backup is copied as whole: %v", name, err)
+		}
+	}
 	older := v
 	later, err := older.Load(t.Context(), tokenstore.Key{Integration: "quickbooks", Connection: "realm-1"})
 	if err != nil {

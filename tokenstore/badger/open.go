@@ -107,7 +107,7 @@ func openAttempting(dir string, logger *zap.Logger) (*badgerdb.DB, error) {
 		return nil, inUse(dir, err)
 	}
 	return nil, fmt.Errorf("opening the token store %s: %w. If files of it were lost or damaged, move the directory away, "+
-		"and restore a backup with 'caddy freshbearer restore', or begin with an empty store", dir, err)
+		"and restore a backup with 'caddy freshbearer restore' or begin with an empty store", dir, err)
 }
 
 // startMark opens the mark, and makes a new one if there is none that can be

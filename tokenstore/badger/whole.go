@@ -33,7 +33,7 @@ import (
 // refused is the error for a store that is not whole.
 func refused(dir, what string) error {
 	return fmt.Errorf("token store %s is damaged: %s. It is not opened, because grants could be lost without a word. "+
-		"Move the directory away, and restore a backup with 'caddy freshbearer restore', or begin with an empty store", dir, what)
+		"What helps: move the directory away, and then restore a backup with 'caddy freshbearer restore' or begin with an empty store", dir, what)
 }
 
 // checkWhole refuses a directory that does not hold all that was written, or
