@@ -144,6 +144,8 @@ func (x *exchange) unavailable(e *grant.UnavailableError) *problem {
 			p.Detail = fmt.Sprintf("The provider refuses this connection's grant while it has an incident (%s; see %s). "+
 				"Nobody has to reconnect; try again later.", e.Incident.Name, e.Incident.URL)
 		}
+	case grant.ReasonHold:
+		p.Kind = kindHold
 	}
 	if x != nil {
 		p.Integration, p.Connection = x.integration.name, x.key.Connection

@@ -16,6 +16,7 @@ package freshbearer
 
 import (
 	"errors"
+	"strings"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
@@ -30,9 +31,13 @@ func command() caddycmd.Command {
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Args = cobra.NoArgs
 			cmd.RunE = func(*cobra.Command, []string) error {
-				return errors.New("name a command: demo")
+				var names []string
+				for _, sub := range cmd.Commands() { // sorted by name
+					names = append(names, sub.Name())
+				}
+				return errors.New("name a command: " + strings.Join(names, ", "))
 			}
-			cmd.AddCommand(demoCommand())
+			cmd.AddCommand(backupCommand(), demoCommand(), restoreCommand(), resumeCommand())
 		},
 	}
 }

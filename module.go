@@ -40,6 +40,7 @@ func init() {
 	caddy.RegisterModule(Handler{})
 	caddy.RegisterModule(ConnectHandler{})
 	caddy.RegisterModule(Transport{})
+	caddy.RegisterModule(adminAPI{})
 	caddy.RegisterModule(quickbooks.Provider{})
 	caddy.RegisterModule(badger.Config{})
 

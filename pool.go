@@ -129,6 +129,27 @@ func (s *sharedKeeper) recover(ctx context.Context) error {
 	return nil
 }
 
+// openKeepers returns the keepers of all stores that are open, by the stores'
+// identities. Any of them may be closed at any time, and then says so.
+func openKeepers() map[string]*grant.Keeper {
+	var shared []*sharedKeeper
+	keepers.Range(func(_, value any) bool {
+		shared = append(shared, value.(*sharedKeeper))
+		return true
+	})
+	open := make(map[string]*grant.Keeper)
+	for _, s := range shared {
+		// Not inside Range: opening a store takes its time under this lock, and
+		// the pool must go on.
+		s.mu.Lock()
+		if s.keeper != nil {
+			open[s.identity] = s.keeper
+		}
+		s.mu.Unlock()
+	}
+	return open
+}
+
 // Destruct implements caddy.Destructor: it waits for the flights under way.
 func (s *sharedKeeper) Destruct() error {
 	s.mu.Lock()
@@ -158,12 +179,16 @@ func expandKeys(repl *caddy.Replacer, placeholders []string) (*tokenstore.Keyrin
 	return ring, nil
 }
 
+func defaultKeyPath() string {
+	return filepath.Join(caddy.AppConfigDir(), "freshbearer", "encryption.key")
+}
+
 // defaultKeys reads the key of an installation that names none, from Caddy's
 // configuration directory: apart from the data that it seals. If there is no
 // key file, one is made, and its path is returned; but not for a store that is
 // open, which a new key cannot open.
 func defaultKeys(generate bool) (keys *tokenstore.Keyring, generated string, err error) {
-	path := filepath.Join(caddy.AppConfigDir(), "freshbearer", "encryption.key")
+	path := defaultKeyPath()
 	text, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) && !generate {
 		return nil, "", fmt.Errorf("encryption_key is not configured any more, but the open token store is sealed with the key that it named, "+

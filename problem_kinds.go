@@ -40,6 +40,7 @@ const (
 	kindLinkExpired
 	kindNotFound
 	kindTooEarly
+	kindHold
 )
 
 // The Fault types that Intuit uses. The .NET SDK chooses its exception by them.
@@ -144,6 +145,11 @@ var problemKinds = [...]struct {
 	kindTooEarly: {
 		425, "too_early", "Too early", faultValidation, "http_request_denied",
 		"A request that changes something is not accepted in TLS early data. Send it again.",
+	},
+	kindHold: {
+		503, "on_hold", "On hold", faultService, "proxy_configuration_error",
+		"This proxy's token store was restored from a backup, or copied. No token is refreshed until its operator has made sure that " +
+			"no other copy is in use, and has run: caddy freshbearer resume. The connection is not lost.",
 	},
 	kindNotFound: {
 		404, "not_found", "Not found", faultValidation, "http_request_error",

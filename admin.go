@@ -1,0 +1,215 @@
+// Copyright 2026 The freshbearer authors
+//
+// Licensed under the Apache License, Version 2.0 (the "License");
+// you may not use this file except in compliance with the License.
+// You may obtain a copy of the License at
+//
+//     http://www.apache.org/licenses/LICENSE-2.0
+//
+// Unless required by applicable law or agreed to in writing, software
+// distributed under the License is distributed on an "AS IS" BASIS,
+// WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+// See the License for the specific language governing permissions and
+// limitations under the License.
+
+package freshbearer
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/freshbearer/freshbearer/grant"
+	"github.com/freshbearer/freshbearer/tokenstore"
+)
+
+// adminAPI is the operator's side, in Caddy's admin API. It never answers with
+// a token. If the process has more than one store open, the query parameter
+// `store` names the one that is meant.
+type adminAPI struct {
+	logger *zap.Logger
+}
+
+// adminPath is what all endpoints are under.
+const adminPath = "/freshbearer/"
+
+// adminEndpoints are the endpoints, each with its one method.
+var adminEndpoints = map[string]struct {
+	method string
+	serve  func(*adminAPI, http.ResponseWriter, *http.Request) error
+}{
+	"backup": {http.MethodGet, (*adminAPI).backup},
+	"resume": {http.MethodPost, (*adminAPI).resume},
+}
+
+// CaddyModule returns the Caddy module information.
+func (adminAPI) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "admin.api.freshbearer",
+		New: func() caddy.Module { return new(adminAPI) },
+	}
+}
+
+// Provision sets up the endpoints. Caddy does this before it provisions the
+// apps, and never cleans up, so nothing is held here.
+func (a *adminAPI) Provision(ctx caddy.Context) error {
+	a.logger = ctx.Logger()
+	return nil
+}
+
+// Routes implements caddy.AdminRouter.
+func (a *adminAPI) Routes() []caddy.AdminRoute {
+	return []caddy.AdminRoute{{Pattern: adminPath, Handler: caddy.AdminHandlerFunc(a.serve)}}
+}
+
+func (a *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
+	endpoint, ok := adminEndpoints[r.URL.Path[len(adminPath):]]
+	if !ok {
+		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("there is no %s", r.URL.Path)}
+	}
+	if r.Method != endpoint.method {
+		w.Header().Set("Allow", endpoint.method)
+		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("%s is for %s requests", r.URL.Path, endpoint.method)}
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	return endpoint.serve(a, w, r)
+}
+
+// adminKeeper returns the keeper of the store that a request means, and the
+// store's identity.
+func adminKeeper(r *http.Request) (*grant.Keeper, string, error) {
+	open := openKeepers()
+	names := slices.Sorted(maps.Keys(open))
+	wanted := r.URL.Query().Get("store")
+	switch {
+	case len(open) == 0:
+		return nil, "", caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: errors.New("no token store is open: the running configuration has no freshbearer app")}
+	case wanted == "" && len(open) > 1:
+		return nil, "", caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: fmt.Errorf("several token stores are open; name one of them: %q", names)}
+	case wanted == "":
+		wanted = names[0]
+	}
+	k, ok := open[wanted]
+	if !ok {
+		return nil, "", caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("token store %q is not open; there is %q", wanted, names)}
+	}
+	return k, wanted, nil
+}
+
+// adminError makes an answer of an error of a keeper.
+func adminError(err error) error {
+	status := http.StatusInternalServerError
+	switch {
+	case errors.Is(err, tokenstore.ErrClosed):
+		status = http.StatusServiceUnavailable
+	case errors.Is(err, tokenstore.ErrFull):
+		status = http.StatusInsufficientStorage
+	}
+	return caddy.APIError{HTTPStatus: status, Err: err}
+}
+
+// backup sends a backup of the store. One that cannot be finished is broken
+// off, so that no client takes it for whole.
+func (a *adminAPI) backup(w http.ResponseWriter, r *http.Request) error {
+	k, identity, err := adminKeeper(r)
+	if err != nil {
+		return err
+	}
+	out := &backupResponse{ResponseWriter: w, control: http.NewResponseController(w), logger: a.logger}
+	// The request has been read. If its deadline passed, net/http would take the
+	// client for gone.
+	out.deadline(out.control.SetReadDeadline, time.Time{})
+	err = k.Backup(r.Context(), out)
+	switch {
+	case err == nil:
+		a.logger.Info("backup sent", zap.String("store", identity), zap.Int64("bytes", out.size))
+		return nil
+	case out.size == 0:
+		return adminError(err)
+	}
+	a.logger.Error("backup broken off", zap.String("store", identity), zap.Int64("bytes", out.size), zap.Error(err))
+	panic(http.ErrAbortHandler)
+}
+
+// backupStall is how long a client may take nothing of a backup. It holds up
+// the closing of the store.
+const backupStall = 10 * time.Second
+
+// backupResponse writes the body of an answer, and the fields of its header
+// before it.
+type backupResponse struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	logger  *zap.Logger
+	size    int64
+}
+
+// Write implements io.Writer.
+func (b *backupResponse) Write(p []byte) (int, error) {
+	if b.size == 0 {
+		h := b.Header()
+		h.Set("Content-Type", "application/octet-stream")
+		h.Set("Content-Disposition", `attachment; filename="`+backupName(time.Now())+`"`)
+		h.Set("X-Content-Type-Options", "nosniff")
+	}
+	b.deadline(b.control.SetWriteDeadline, time.Now().Add(backupStall))
+	n, err := b.ResponseWriter.Write(p)
+	b.size += int64(n)
+	return n, err
+}
+
+func (b *backupResponse) deadline(set func(time.Time) error, t time.Time) {
+	if err := set(t); err != nil {
+		b.logger.Warn("a deadline cannot be set on the admin connection", zap.Error(err))
+	}
+}
+
+// backupName is the name of a file with a backup.
+func backupName(t time.Time) string {
+	return "freshbearer-" + t.UTC().Format("20060102T150405Z") + ".backup"
+}
+
+// released is the answer of resume. Released is nil if there was no hold.
+type released struct {
+	Store    string        `json:"store"`
+	Released *releasedHold `json:"released"`
+}
+
+type releasedHold struct {
+	Reason   tokenstore.HoldReason `json:"reason"`
+	Since    time.Time             `json:"since"`
+	BackupAt time.Time             `json:"backup_at,omitzero"`
+}
+
+// resume ends the hold of the store.
+func (a *adminAPI) resume(w http.ResponseWriter, r *http.Request) error {
+	k, identity, err := adminKeeper(r)
+	if err != nil {
+		return err
+	}
+	hold, err := k.Release(r.Context())
+	if err != nil {
+		return adminError(err)
+	}
+	answer := released{Store: identity}
+	if hold != nil {
+		answer.Released = &releasedHold{hold.Reason, hold.Since, hold.BackupAt}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	// A client that is gone gets no second answer.
+	_ = json.NewEncoder(w).Encode(answer)
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner = (*adminAPI)(nil)
+	_ caddy.AdminRouter = (*adminAPI)(nil)
+)

@@ -1,0 +1,64 @@
+// Copyright 2026 The freshbearer authors
+//
+// Licensed under the Apache License, Version 2.0 (the "License");
+// you may not use this file except in compliance with the License.
+// You may obtain a copy of the License at
+//
+//     http://www.apache.org/licenses/LICENSE-2.0
+//
+// Unless required by applicable law or agreed to in writing, software
+// distributed under the License is distributed on an "AS IS" BASIS,
+// WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+// See the License for the specific language governing permissions and
+// limitations under the License.
+
+package freshbearer
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+// adminFlags are the flags of a command that talks to the running Caddy.
+type adminFlags struct {
+	address, config, adapter, store string
+}
+
+const (
+	adminUsage = "[--address <admin>] [--config <file> [--adapter <name>]] [--store <path>]"
+
+	adminHelp = `
+It asks the running Caddy through its admin API, at the default address unless
+--address names another one, or --config the configuration to take it from. If
+that Caddy has several token stores open, --store names the one that is meant.`
+)
+
+func (f *adminFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.address, "address", "", "Address of Caddy's admin API (if --config is not used)")
+	flags.StringVarP(&f.config, "config", "c", "", "Configuration file to take the address from (if --address is not used)")
+	flags.StringVarP(&f.adapter, "adapter", "a", "", "Name of the config adapter to apply (if --config is used)")
+	flags.StringVar(&f.store, "store", "", "The token store that is meant, if several are open")
+}
+
+// request asks an endpoint of the running Caddy. An answer that is not a
+// success is an error.
+func (f *adminFlags) request(method, endpoint string) (*http.Response, error) {
+	address, err := caddycmd.DetermineAdminAPIAddress(f.address, nil, f.config, f.adapter)
+	if err != nil {
+		return nil, fmt.Errorf("finding the address of Caddy's admin API: %w", err)
+	}
+	uri := adminPath + endpoint
+	if f.store != "" {
+		uri += "?" + url.Values{"store": {f.store}}.Encode()
+	}
+	resp, err := caddycmd.AdminAPIRequest(address, method, uri, nil, nil)
+	if err != nil {
+		return nil, fmt.Errorf("asking Caddy's admin API at %s (is Caddy running?): %w", address, err)
+	}
+	return resp, nil
+}
