@@ -144,8 +144,14 @@ func (k *Keeper) refreshInBackground(c *connection, seen *Snapshot, now time.Tim
 }
 
 // launch starts a flight; urgent says that somebody waits for it. The caller
-// holds c.mu. There is no other way to a refresh, so this is where a hold holds.
+// holds c.mu.
 func (k *Keeper) launch(c *connection, urgent bool) (*flight, error) {
+	return k.launchFor(c, urgent, recheckNone)
+}
+
+// launchFor is launch, also for a grant that was pronounced dead. There is no
+// other way to a refresh, so this is where a hold holds.
+func (k *Keeper) launchFor(c *connection, urgent bool, again recheck) (*flight, error) {
 	if hold := k.Hold(); hold != nil {
 		return nil, &UnavailableError{Reason: ReasonHold, Err: fmt.Errorf("the token store is on hold, because it was %s", hold.Reason)}
 	}
@@ -154,14 +160,10 @@ func (k *Keeper) launch(c *connection, urgent bool) (*flight, error) {
 	if err := k.begin(); err != nil {
 		return nil, err
 	}
-	f := &flight{done: make(chan struct{}), turn: k.slots.enter(urgent)}
-	k.start(c, f)
-	return f, nil
-}
-
-func (k *Keeper) start(c *connection, f *flight) {
+	f := &flight{done: make(chan struct{}), turn: k.slots.enter(urgent), recheck: again}
 	c.flight.Store(f)
 	go k.fly(c, f)
+	return f, nil
 }
 
 func (k *Keeper) fly(c *connection, f *flight) {

@@ -106,7 +106,7 @@ func (k *Keeper) attendDead(ctx context.Context, r *tokenstore.Record, now time.
 	if k.otherClient(snap) || c.backingOff(now) != nil || k.pause(r.Integration, now) != nil {
 		return nil // the next look of the schedule tries again
 	}
-	f, err := k.relaunch(c, recheckIfDue)
+	f, err := k.launchFor(c, false, recheckIfDue)
 	if err != nil {
 		return nil // the process is stopping
 	}
@@ -119,17 +119,6 @@ func (k *Keeper) attendDead(ctx context.Context, r *tokenstore.Record, now time.
 func (k *Keeper) otherClient(s *Snapshot) bool {
 	in := k.integration(s.Integration)
 	return in == nil || s.Cause == tokenstore.CauseWrongClient && s.ClientID != in.Client.ClientID
-}
-
-// relaunch starts a flight for a grant that was pronounced dead. The caller
-// holds c.mu.
-func (k *Keeper) relaunch(c *connection, again recheck) (*flight, error) {
-	if err := k.begin(); err != nil {
-		return nil, err
-	}
-	f := &flight{done: make(chan struct{}), turn: k.slots.enter(false), recheck: again}
-	k.start(c, f)
-	return f, nil
 }
 
 // stillDead ends a recheck that was refused.
@@ -186,11 +175,10 @@ func (k *Keeper) recheck(c *connection) (*flight, error) {
 		return nil, reauthorization(snap)
 	}
 	c.notBefore.Store(0)
-	f, err := k.relaunch(c, recheckByHand)
+	f, err := k.launchFor(c, true, recheckByHand)
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	k.slots.hurry(f.turn)
 	return f, nil
 }
 
