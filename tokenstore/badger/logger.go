@@ -25,10 +25,11 @@ import (
 // about its tables and logs: debugging, for anybody else.
 type logger struct {
 	sugar *zap.SugaredLogger
+	steps *mergeSteps
 }
 
-func newLogger(l *zap.Logger) logger {
-	return logger{sugar: l.Named("badger").WithOptions(zap.AddCallerSkip(2)).Sugar()}
+func newLogger(l *zap.Logger, steps *mergeSteps) logger {
+	return logger{sugar: l.Named("badger").WithOptions(zap.AddCallerSkip(2)).Sugar(), steps: steps}
 }
 
 func (l logger) Errorf(format string, args ...any) {
@@ -40,6 +41,9 @@ func (l logger) Warningf(format string, args ...any) {
 }
 
 func (l logger) Infof(format string, args ...any) {
+	if strings.HasPrefix(format, mergeStepText) {
+		l.steps.begin()
+	}
 	l.sugar.Debugf(strings.TrimSpace(format), args...)
 }
 

@@ -15,9 +15,11 @@
 package badger
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync/atomic"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
 )
@@ -57,11 +59,35 @@ func (s *store) due() (live int64, due bool, err error) {
 	return live, true, nil
 }
 
-// merge implements merger.
+// merge implements merger. Flatten would go on for as long as there are tables
+// that are not merged, and rewrite all for each that is written meanwhile: while
+// the store is written fast, without end.
 func (s *store) merge() (err error) {
 	defer recoverInto(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if v := recover(); v != nil && v != errMergedOnce {
+			panic(v)
+		}
+	}()
+	s.steps.left.Store(1)
 	return s.db.Flatten(1)
+}
+
+// mergeSteps ends a Flatten after a number of steps. Badger announces each step
+// to its logger, in the goroutine that called Flatten and with nothing locked;
+// a panic out of there is the only way to leave it.
+type mergeSteps struct{ left atomic.Int32 }
+
+// mergeStepText is what the announcement begins with.
+const mergeStepText = "Attempting to compact"
+
+var errMergedOnce = errors.New("merged once")
+
+func (m *mergeSteps) begin() {
+	if m.left.Add(-1) < 0 {
+		panic(errMergedOnce)
+	}
 }
 
 // dataSize returns the size of the tables and the number of logs.

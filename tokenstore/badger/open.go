@@ -69,11 +69,12 @@ func openLocked(dir string, minFree int64, free func(string) (int64, error), log
 		return nil, fmt.Errorf("opening the token store %s: %w", dir, err)
 	}
 
-	db, err := openAttempting(dir, logger)
+	steps := new(mergeSteps)
+	db, err := openAttempting(dir, logger, steps)
 	if err != nil {
 		return nil, err
 	}
-	s := &store{db: db, dir: dir, logger: logger, space: sp, logs: newLogs(dir)}
+	s := &store{db: db, dir: dir, logger: logger, space: sp, logs: newLogs(dir), steps: steps}
 	s.logs.reserve()
 	sp.merger = s
 	if s.mark, err = s.startMark(at, len(content.data) > 0); err != nil {
@@ -85,8 +86,8 @@ func openLocked(dir string, minFree int64, free func(string) (int64, error), log
 }
 
 // openAttempting opens the database, again if an attempt repaired something.
-func openAttempting(dir string, logger *zap.Logger) (*badgerdb.DB, error) {
-	opts := databaseOptions(dir).WithLogger(newLogger(logger))
+func openAttempting(dir string, logger *zap.Logger, steps *mergeSteps) (*badgerdb.DB, error) {
+	opts := databaseOptions(dir).WithLogger(newLogger(logger, steps))
 	var err error
 	for attempt := 1; ; attempt++ {
 		var db *badgerdb.DB
@@ -151,6 +152,9 @@ func databaseOptions(dir string) badgerdb.Options {
 		// until then nothing may wait for it.
 		WithNumCompactors(0).
 		WithNumLevelZeroTablesStall(1 << 20).
+		// There is one level of merged tables. With the levels between, which
+		// Flatten also merges, all that is written would be written 30 times.
+		WithBaseLevelSize(1 << 40).
 		WithValueLogFileSize(1 << 20).
 		// Above MaxValue, so that every value is kept in the tables and their
 		// synced log. Badger has lost values of the value log (badger#2000),

@@ -399,7 +399,7 @@ func TestPanicOfCallback(t *testing.T) {
 
 func TestLogger(t *testing.T) {
 	core, logs := observer.New(zapcore.DebugLevel)
-	l := newLogger(zap.New(core))
+	l := newLogger(zap.New(core), nil)
 	l.Errorf("one %d\n", 1)
 	l.Warningf("two")
 	l.Infof("three %s", "3")

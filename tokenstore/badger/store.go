@@ -46,6 +46,7 @@ type store struct {
 	space  *space
 	mark   *mark
 	logs   *logs
+	steps  *mergeSteps
 
 	// life is held for reading by every call under way, and for writing by
 	// Close: Badger panics in a call that meets a closed database.
