@@ -30,7 +30,7 @@ import (
 // Badger repeats for ever what it writes by itself, so a disk with write
 // errors can hold up a write, and Close. What takes longer than these times
 // goes on, and is given up for the caller.
-const (
+var (
 	commitTimeout = 10 * time.Second
 	closeTimeout  = 15 * time.Second
 )
@@ -51,8 +51,25 @@ func within(limit time.Duration, fn func() error) (slow bool, err error) {
 	case err := <-done:
 		return false, err
 	case <-timer.C:
-		return true, fmt.Errorf("not done after %v", limit)
+		return true, fmt.Errorf("the database does not finish what it writes: waited %v", limit)
 	}
+}
+
+// transaction begins a transaction. Badger lets it wait, for ever if need be,
+// until all commits that have begun are done.
+func (s *store) transaction(update bool) (*badgerdb.Txn, error) {
+	begun := make(chan *badgerdb.Txn, 1)
+	slow, err := within(commitTimeout, func() error {
+		begun <- s.db.NewTransaction(update)
+		return nil
+	})
+	if slow {
+		go func() { (<-begun).Discard() }()
+	}
+	if err != nil {
+		return nil, s.wrap("using", err)
+	}
+	return <-begun, nil
 }
 
 // closeDatabase closes a database; slow says that it goes on.
@@ -100,7 +117,10 @@ func (s *store) commit(txn *badgerdb.Txn) error {
 // version returns that of a write that is at least as new as those that were
 // committed before.
 func (s *store) version() (uint64, error) {
-	txn := s.db.NewTransaction(false)
+	txn, err := s.transaction(false)
+	if err != nil {
+		return 0, err
+	}
 	defer txn.Discard()
 	item, err := txn.Get([]byte(counterName))
 	if err != nil {
@@ -116,7 +136,11 @@ func (s *store) count() (uint64, error) {
 		return 0, err
 	}
 	defer release()
-	if err := s.commit(s.db.NewTransaction(true)); err != nil {
+	txn, err := s.transaction(true)
+	if err != nil {
+		return 0, err
+	}
+	if err := s.commit(txn); err != nil {
 		return 0, err
 	}
 	return s.version()

@@ -21,6 +21,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
@@ -110,6 +111,10 @@ type content struct {
 	mark     bool
 	data     []string // Badger's data files
 	foreign  string   // the first thing that is not Badger's, if any
+}
+
+func (c content) logs() []string {
+	return slices.DeleteFunc(slices.Clone(c.data), func(name string) bool { return filepath.Ext(name) != ".mem" })
 }
 
 func inspect(dir string) (content, error) {

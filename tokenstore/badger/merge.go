@@ -16,12 +16,8 @@ package badger
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
 	"runtime/debug"
 	"sync/atomic"
-
-	badgerdb "github.com/dgraph-io/badger/v4"
 )
 
 // mergeShare is the share of the merged tables, 1/mergeShare, that the new ones
@@ -30,7 +26,7 @@ const mergeShare = 4
 
 // due implements merger. Badger would merge by itself, whenever it finds many
 // tables that never were: on a full disk too.
-func (s *store) due() (live int64, due bool, err error) {
+func (s *store) due() (size int64, due bool, err error) {
 	defer recoverInto(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	s.logs.retry()
@@ -46,17 +42,7 @@ func (s *store) due() (live int64, due bool, err error) {
 	}
 	// A merge writes all that is live. Waiting until a share of it is new keeps
 	// what merging writes a small multiple of what callers do.
-	if unmerged < s.db.Opts().NumLevelZeroTables || added < merged/mergeShare {
-		return 0, false, nil
-	}
-	txn := s.db.NewTransaction(false)
-	defer txn.Discard()
-	it := txn.NewIterator(badgerdb.IteratorOptions{})
-	defer it.Close()
-	for it.Rewind(); it.Valid(); it.Next() {
-		live += it.Item().EstimatedSize() + 64
-	}
-	return live, true, nil
+	return added + merged, unmerged > s.db.Opts().NumLevelZeroTables && added >= merged/mergeShare, nil
 }
 
 // merge implements merger. Flatten would go on for as long as there are tables
@@ -88,23 +74,4 @@ func (m *mergeSteps) begin() {
 	if m.left.Add(-1) < 0 {
 		panic(errMergedOnce)
 	}
-}
-
-// dataSize returns the size of the tables and the number of logs.
-func dataSize(dir string) (tables int64, logs int) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return 0, 0
-	}
-	for _, e := range entries {
-		switch filepath.Ext(e.Name()) {
-		case ".mem":
-			logs++
-		case ".sst":
-			if info, err := e.Info(); err == nil {
-				tables += info.Size()
-			}
-		}
-	}
-	return tables, logs
 }

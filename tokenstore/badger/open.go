@@ -64,8 +64,7 @@ func openLocked(dir string, minFree int64, free func(string) (int64, error), log
 		return nil, err
 	}
 	sp := &space{dir: dir, minFree: minFree, logger: logger, free: free, ballast: newBallast(dir, minFree)}
-	_, count := dataSize(dir)
-	if err := sp.clear(int64(count)*memtableReserve + memtableReserve + smallReserve); err != nil {
+	if err := sp.clear(int64(1+len(content.logs()))*memtableReserve + smallReserve); err != nil {
 		return nil, fmt.Errorf("opening the token store %s: %w", dir, err)
 	}
 

@@ -86,8 +86,6 @@ type space struct {
 	mu       sync.Mutex
 	level    spaceLevel
 	admitted int64 // by writes under way
-	tables   int64 // the size of all tables, and of what was written since
-	tablesAt time.Time
 
 	merger      merger
 	mergeNeed   int64 // what merging the tables would take
@@ -104,10 +102,6 @@ type space struct {
 // bounds returns the lower bound, what Badger may write by itself, and the
 // upper one. The caller holds mu.
 func (s *space) bounds() (needed, wanted int64) {
-	if time.Since(s.tablesAt) >= pollSpace {
-		s.tables, _ = dataSize(s.dir)
-		s.tablesAt = time.Now()
-	}
 	needed = max(memtables*memtableReserve+smallReserve, s.minFree/2)
 	wanted = max(s.minFree, needed+s.mergeNeed+startMargin)
 	if s.merging {
@@ -118,8 +112,9 @@ func (s *space) bounds() (needed, wanted int64) {
 
 // merger merges the tables of a database.
 type merger interface {
-	// due tells whether they should be merged, and then what is live in them.
-	due() (live int64, due bool, err error)
+	// due tells whether they should be merged, and the size of all: the most that
+	// is left of them.
+	due() (size int64, due bool, err error)
 	merge() error
 }
 
@@ -218,7 +213,6 @@ func (s *space) admit(size int64) (release func(), err error) {
 		return nil, s.full(r.usable-s.admitted, r.needed+size)
 	}
 	s.admitted += size
-	s.tables += size
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -286,14 +280,14 @@ func (s *space) tidy() {
 }
 
 func (s *space) tryMerge() error {
-	live, due, err := s.merger.due()
+	all, due, err := s.merger.due()
 	if err != nil || !due {
 		return err
 	}
 	s.mu.Lock()
 	r := s.look()
 	// Tables that are merged are removed only afterwards.
-	s.mergeNeed = min(s.tables, live+live/4+smallReserve)
+	s.mergeNeed = all
 	// On a full disk, merging can be what frees it. Nothing is written then,
 	// so that only flushes under way need space too.
 	s.merging = !r.known || r.usable >= s.mergeNeed+2*memtableReserve+smallReserve
@@ -305,7 +299,7 @@ func (s *space) tryMerge() error {
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.merging, s.tablesAt = false, time.Time{}
+		s.merging = false
 	}()
 	return s.merger.merge()
 }

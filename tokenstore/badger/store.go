@@ -69,7 +69,10 @@ func (s *store) Get(ctx context.Context, name []byte) (value []byte, err error) 
 	defer recoverInto(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 
-	txn := s.db.NewTransaction(false)
+	txn, err := s.transaction(false)
+	if err != nil {
+		return nil, err
+	}
 	defer txn.Discard()
 	value, err = get(txn, stored(name))
 	if err != nil {
@@ -107,7 +110,10 @@ func (s *store) apply(ctx context.Context, changes []tokenstore.Change) (err err
 		return s.wrap("writing", err)
 	}
 	defer release()
-	txn := s.db.NewTransaction(true)
+	txn, err := s.transaction(true)
+	if err != nil {
+		return err
+	}
 	if err := s.stage(txn, changes); err != nil {
 		txn.Discard()
 		return err
@@ -155,7 +161,10 @@ func (s *store) Scan(ctx context.Context, prefix, after []byte, fn func(name, va
 	}()
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 
-	txn := s.db.NewTransaction(false)
+	txn, err := s.transaction(false)
+	if err != nil {
+		return err
+	}
 	defer txn.Discard()
 	start := stored(prefix)
 	if after != nil && bytes.Compare(after, prefix) >= 0 {

@@ -98,7 +98,7 @@ func checkWhole(dir string, content content, logger *zap.Logger) (*marked, error
 			unlisted = append(unlisted, name)
 		}
 	}
-	logs, err := readLogs(dir, content.data)
+	logs, err := readLogs(dir, content.logs())
 	if err != nil {
 		return nil, err
 	}
@@ -161,13 +161,10 @@ type namedLog struct {
 	logContent
 }
 
-// readLogs returns the logs among the data files, oldest first.
-func readLogs(dir string, data []string) ([]namedLog, error) {
+// readLogs reads the logs, oldest first.
+func readLogs(dir string, names []string) ([]namedLog, error) {
 	var logs []namedLog
-	for _, name := range data { // sorted, as directories are read
-		if filepath.Ext(name) != ".mem" {
-			continue
-		}
+	for _, name := range names {
 		content, err := readLog(filepath.Join(dir, name))
 		if err != nil {
 			return nil, fmt.Errorf("reading the token store %s: %w", dir, err)
