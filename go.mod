@@ -16,6 +16,7 @@ require (
 	go.uber.org/zap v1.28.0 // logging; Caddy's own
 	golang.org/x/oauth2 v0.37.0 // OAuth 2.0 on the wire
 	golang.org/x/sys v0.48.0 // free space, file locks and preallocation of the token store
+	google.golang.org/protobuf v1.36.12 // the list of Badger's tables
 )
 
 require (
@@ -175,7 +176,6 @@ require (
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260921155816-b14227669459 // indirect
 	google.golang.org/grpc v1.83.2 // indirect
 	google.golang.org/grpc/cmd/protoc-gen-go-grpc v1.6.2 // indirect
-	google.golang.org/protobuf v1.36.12 // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 	howett.net/plist v1.0.1 // indirect
 )

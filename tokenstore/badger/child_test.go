@@ -76,8 +76,9 @@ const (
 func writerName(writer, n int) []byte { return fmt.Appendf(nil, "w%d-%02d", writer, n) }
 
 // childWrite writes, with a pause after each write, until the process ends or,
-// if there is a fourth argument, that many values per writer. It prints "ack WRITER NAME NUMBER" or
-// "err WRITER NAME NUMBER" after each write.
+// if there is a fourth argument, that many values per writer; with a fifth, it
+// then kills itself. It prints "ack WRITER NAME NUMBER" or "err WRITER NAME
+// NUMBER" after each write.
 func childWrite(args []string) error {
 	minFree, err := strconv.ParseInt(args[1], 10, 64)
 	if err != nil {
@@ -119,6 +120,14 @@ func childWrite(args []string) error {
 		})
 	}
 	group.Wait()
+	if len(args) > 4 {
+		fmt.Println("closed") // as far as the test is concerned
+		self, err := os.FindProcess(os.Getpid())
+		if err != nil {
+			return err
+		}
+		return errors.Join(self.Kill(), errors.New("still alive"))
+	}
 	if err := s.Close(); err != nil {
 		return fmt.Errorf("close: %w", err)
 	}

@@ -72,15 +72,6 @@ func (s *store) transaction(update bool) (*badgerdb.Txn, error) {
 	return <-begun, nil
 }
 
-// closeDatabase closes a database; slow says that it goes on.
-func closeDatabase(db *badgerdb.DB, dir string, logger *zap.Logger) (slow bool, err error) {
-	tables, tablesErr := openTables(db)
-	if slow, err = within(closeTimeout, db.Close); err != nil || tablesErr != nil {
-		return slow, err
-	}
-	return false, dropMissing(dir, tables, logger)
-}
-
 // commit makes the changes of a transaction, and moves the mark before they
 // are acknowledged. It ends the transaction.
 func (s *store) commit(txn *badgerdb.Txn) error {

@@ -42,9 +42,10 @@ import (
 //   - At open, the tables that the MANIFEST lists and the transactions that
 //     can be read from the logs must reach the mark.
 //   - Versions are given out without gaps. Every log must therefore begin where
-//     the tables and logs before it end, or further back. After a write that
-//     failed, there may be gaps, so the mark says that it happened, until the
-//     logs are gone after a clean Close.
+//     the tables and logs before it end, or further back, if it is of what the
+//     mark covers: an older release, which has no mark, may have deleted what
+//     was the newest. After a write that failed, there may be gaps, so the mark
+//     says that it happened, until the logs are gone after a clean Close.
 //
 // A mark that is missing or damaged refuses nothing: there is a warning, and a
 // new one is made. Removing the file is therefore also how to open, at the
@@ -94,23 +95,6 @@ func readMark(dir string) (marked, error) {
 	return marked{version: binary.BigEndian.Uint64(b), flags: binary.BigEndian.Uint32(b[8:])}, nil
 }
 
-// createMark replaces the mark, durably and as a whole.
-func createMark(dir string, at marked) error {
-	temp := filepath.Join(dir, markName+".tmp")
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(at.encode())
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(temp, filepath.Join(dir, markName))
-	}
-	if err != nil {
-		return errors.Join(err, ignoreMissing(os.Remove(temp)))
-	}
-	return syncDir(dir)
-}
-
 func openMark(dir string) (*mark, error) {
 	at, err := readMark(dir)
 	if err != nil {
@@ -136,7 +120,7 @@ func (m *mark) reach(version uint64) error {
 	return m.set(marked{version: version, flags: m.at.flags})
 }
 
-// failed notes that a write failed.
+// failed notes that a write failed, durably: what is written after it can be.
 func (m *mark) failed() error {
 	if m == nil {
 		return nil
@@ -146,7 +130,7 @@ func (m *mark) failed() error {
 	if m.at.flags&markGaps != 0 {
 		return nil
 	}
-	return m.set(marked{version: m.at.version, flags: m.at.flags | markGaps})
+	return errors.Join(m.set(marked{version: m.at.version, flags: m.at.flags | markGaps}), m.file.Sync())
 }
 
 func (m *mark) set(at marked) error {

@@ -77,7 +77,7 @@ func openLocked(dir string, minFree int64, free func(string) (int64, error), log
 	s.logs.reserve()
 	sp.merger = s
 	if s.mark, err = s.startMark(at, len(content.data) > 0); err != nil {
-		_, closeErr := closeDatabase(db, dir, logger)
+		_, closeErr := within(closeTimeout, db.Close)
 		return nil, errors.Join(fmt.Errorf("opening the token store %s: %w", dir, err), closeErr)
 	}
 	sp.start()
@@ -126,7 +126,7 @@ func (s *store) startMark(at *marked, existed bool) (*mark, error) {
 			// Writes without the counter, whose versions may be gone.
 			fresh.flags = markGaps
 		}
-		if err := createMark(s.dir, fresh); err != nil {
+		if err := replaceFile(s.dir, markName, fresh.encode()); err != nil {
 			return nil, fmt.Errorf("writing %s: %w", markName, err)
 		}
 	}

@@ -208,7 +208,7 @@ func (s *store) Close() (err error) {
 		return s.wrap("closing", errors.Join(fmt.Errorf("left open until the process ends: %w", err), s.mark.close(false)))
 	}
 	var slow bool
-	slow, err = closeDatabase(s.db, s.dir, s.logger)
+	slow, err = within(closeTimeout, s.db.Close)
 	if slow {
 		return s.wrap("closing", errors.Join(errors.New("left open until the process ends: Badger cannot finish writing"), s.mark.close(false)))
 	}

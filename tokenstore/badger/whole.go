@@ -27,6 +27,7 @@ import (
 	badgerdb "github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/table"
+	"github.com/dgraph-io/badger/v4/y"
 	"go.uber.org/zap"
 )
 
@@ -61,41 +62,37 @@ func checkWhole(dir string, content content, logger *zap.Logger) (*marked, error
 		return nil, nil
 	}
 
-	listed, cut, err := listedTables(dir)
+	listed, err := readManifest(dir)
 	if err != nil {
 		return nil, refused(dir, fmt.Sprintf("its %s file cannot be read: %v", badgerdb.ManifestFilename, err))
 	}
 	// The newest version that the tables hold.
-	var reached, lastID uint64
-	var missing []uint64
-	for id := range listed {
-		newest, err := checkTable(table.NewFilename(id, dir), id)
+	var reached uint64
+	newest := make(map[uint64]uint64)
+	for id := range listed.tables {
+		version, err := checkTable(table.NewFilename(id, dir), id)
 		if errors.Is(err, fs.ErrNotExist) {
-			missing = append(missing, id)
-			continue
+			if len(listed.undone) > 0 {
+				id = listed.undone[0] // what it was merged into is missing too
+			}
+			return nil, refused(dir, fmt.Sprintf("its file %s is missing", table.IDToFilename(id)))
 		}
-		lastID = max(lastID, id)
 		if err != nil {
 			return nil, refused(dir, fmt.Sprintf("its file %s is damaged: %v", table.IDToFilename(id), err))
 		}
-		reached = max(reached, newest)
+		newest[id] = version
+		reached = max(reached, version)
 	}
-	for _, id := range missing {
-		// See dropMissing. If this one held data, the checks of the logs say so.
-		if listed[id].Level != 0 || id < lastID || at == nil && lastID > 0 {
-			return nil, refused(dir, fmt.Sprintf("its file %s is missing", table.IDToFilename(id)))
-		}
+	if err := checkUnmade(dir, at, listed, newest); err != nil {
+		return nil, err
 	}
-	var unlisted []string
-	for _, id := range missing {
-		unlisted = append(unlisted, table.IDToFilename(id))
-	}
-	if cut {
-		unlisted = append(unlisted, badgerdb.ManifestFilename)
+	var suspects []string
+	for _, id := range listed.unmade {
+		suspects = append(suspects, table.IDToFilename(id))
 	}
 	for _, name := range content.data {
 		if id, ok := table.ParseFileID(name); ok && !listed.has(id) {
-			unlisted = append(unlisted, name)
+			suspects = append(suspects, name)
 		}
 	}
 	logs, err := readLogs(dir, content.logs())
@@ -103,33 +100,72 @@ func checkWhole(dir string, content content, logger *zap.Logger) (*marked, error
 		return nil, err
 	}
 	if at != nil {
-		err = checkMarked(dir, *at, reached, unlisted, logs)
+		if listed.cut {
+			suspects = append(suspects, badgerdb.ManifestFilename)
+		}
+		err = checkMarked(dir, *at, reached, suspects, logs)
 	} else {
-		err = checkUnmarked(dir, lastID > 0, unlisted, logs)
+		listed.cut = false // Badger looks at the end of it, and is stricter
+		err = checkUnmarked(dir, len(listed.tables) > 0, suspects, logs)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return at, dropMissing(dir, nil, logger)
+	if unmade := slices.Concat(listed.unmade, listed.undone); len(unmade) > 0 {
+		logger.Warn("removing tables from the list of the token store that could not be written; nothing that they were to hold is missing",
+			zap.String("path", dir), zap.Uint64s("tables", unmade))
+	}
+	return at, listed.repair(dir)
+}
+
+// checkUnmade looks whether the tables that are listed and do not exist held
+// anything: then the table after them does not begin where those before end.
+// If there is none after them, the logs tell, and the mark.
+func checkUnmade(dir string, at *marked, listed manifest, newest map[uint64]uint64) error {
+	for _, id := range listed.unmade {
+		if at == nil {
+			return refused(dir, fmt.Sprintf("its file %s is missing", table.IDToFilename(id)))
+		}
+		var next, reached uint64
+		for other, c := range listed.tables {
+			if c.Level == 0 && other > id && (next == 0 || other < next) {
+				next = other
+			}
+		}
+		if next == 0 {
+			continue
+		}
+		for other, c := range listed.tables {
+			if c.Level > 0 || other < next { // what is merged is older
+				reached = max(reached, newest[other])
+			}
+		}
+		first, err := firstVersion(table.NewFilename(next, dir), next)
+		if err != nil {
+			return fmt.Errorf("reading the token store %s: %w", dir, err)
+		}
+		if first > reached+1 {
+			return refused(dir, fmt.Sprintf("its file %s is missing, with the writes %d to %d", table.IDToFilename(id), reached+1, first-1))
+		}
+	}
+	return nil
 }
 
 // checkUnmarked looks at what can be known without a mark.
 func checkUnmarked(dir string, tabled bool, unlisted []string, logs []namedLog) error {
-	tables := slices.DeleteFunc(slices.Clone(unlisted), func(name string) bool { return name == badgerdb.ManifestFilename })
 	// Tables that are not listed are what a process leaves that ended while it
 	// wrote its first one. The log of that table is still there, and holds all
 	// that was ever written.
-	if !tabled && len(tables) > 0 && (len(logs) == 0 || logs[0].first != 1) {
-		return refused(dir, fmt.Sprintf("its %s file and its tables (%s, …) do not belong together, and Badger would delete them", badgerdb.ManifestFilename, tables[0]))
+	if !tabled && len(unlisted) > 0 && (len(logs) == 0 || logs[0].first != 1) {
+		return refused(dir, fmt.Sprintf("its %s file and its tables (%s, …) do not belong together, and Badger would delete them", badgerdb.ManifestFilename, unlisted[0]))
 	}
 	return nil
 }
 
 // checkMarked holds what was found against the mark (see markName).
-func checkMarked(dir string, at marked, reached uint64, unlisted []string, logs []namedLog) error {
-	suspects := slices.Clone(unlisted)
+func checkMarked(dir string, at marked, reached uint64, suspects []string, logs []namedLog) error {
 	for _, l := range logs {
-		if l.first > reached+1 && at.flags&markGaps == 0 {
+		if l.first > reached+1 && reached < at.version && at.flags&markGaps == 0 {
 			return refused(dir, fmt.Sprintf("the writes %d to %d before those of its file %s are missing; %s",
 				reached+1, l.first-1, l.name, suspected(suspects)))
 		}
@@ -180,34 +216,33 @@ func readLogs(dir string, names []string) ([]namedLog, error) {
 	return logs, nil
 }
 
-// listing are the tables that a MANIFEST lists.
-type listing map[uint64]badgerdb.TableManifest
-
-func (l listing) has(id uint64) bool { _, ok := l[id]; return ok }
-
-// listedTables returns the tables that the MANIFEST lists, and whether its end
-// is missing.
-func listedTables(dir string) (tables listing, cut bool, err error) {
-	defer recoverInto(&err)
-	f, err := os.Open(filepath.Join(dir, badgerdb.ManifestFilename))
-	if err != nil {
-		return nil, false, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, false, err
-	}
-	opts := databaseOptions(dir).WithLogger(nil)
-	manifest, end, err := badgerdb.ReplayManifestFile(f, opts.ExternalMagicVersion, opts)
-	return manifest.Tables, end < info.Size(), err
-}
-
 // checkTable reads a table as Badger will, but where a panic can be caught:
 // Badger opens its tables in goroutines of its own, and many kinds of damage
 // make it panic there, which ends the process. It returns the newest version
 // in the table.
 func checkTable(path string, id uint64) (newest uint64, err error) {
+	err = withTable(path, id, func(t *table.Table) error {
+		newest = t.MaxVersion()
+		return t.VerifyChecksum()
+	})
+	return newest, err
+}
+
+// firstVersion returns the oldest version in a table that was never merged.
+func firstVersion(path string, id uint64) (first uint64, err error) {
+	err = withTable(path, id, func(t *table.Table) error {
+		it := t.NewIterator(table.NOCACHE)
+		defer it.Close()
+		first = t.MaxVersion()
+		for it.Rewind(); it.Valid(); it.Next() {
+			first = min(first, y.ParseTs(it.Key()))
+		}
+		return nil
+	})
+	return first, err
+}
+
+func withTable(path string, id uint64, fn func(*table.Table) error) (err error) {
 	defer func() {
 		// Badger's text holds the table's index, over many lines.
 		if recover() != nil {
@@ -216,13 +251,13 @@ func checkTable(path string, id uint64) (newest uint64, err error) {
 	}()
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	t, err := table.OpenInMemoryTable(data, id, &table.Options{ChkMode: options.OnTableRead})
 	if err != nil {
-		return 0, err
+		return err
 	}
-	return t.MaxVersion(), t.VerifyChecksum()
+	return fn(t)
 }
 
 // dropUnused removes files that Badger makes anew: those of its value log,
