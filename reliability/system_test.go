@@ -51,9 +51,11 @@ type system struct {
 	t     *testing.T
 	Dir   string
 	Store string
-	Admin string
-	Key   string
-	Sites []*site
+	// MinFree is that of the store; empty: its default.
+	MinFree string
+	Admin   string
+	Key     string
+	Sites   []*site
 
 	client *http.Client
 	proc   *process
@@ -68,7 +70,8 @@ var caddyfile = template.Must(template.New("Caddyfile").Parse(`{
 	freshbearer {
 		store badger {
 			path {{.Store}}
-		}
+{{with .MinFree}}			min_free {{.}}
+{{end}}		}
 		encryption_key {file.{{.Dir}}/key}
 {{range .Sites}}		integration quickbooks {{.Name}} {
 			client_id intuittest-client-id
