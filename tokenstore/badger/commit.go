@@ -55,11 +55,32 @@ func within(limit time.Duration, fn func() error) (slow bool, err error) {
 	}
 }
 
+// inTime waits for fn, but not for ever. While anything goes on that was given
+// up, nothing is begun: it would only wait in the same line.
+func (s *store) inTime(fn func() error) (slow bool, err error) {
+	ended := make(chan struct{})
+	slow, err = within(commitTimeout, func() error {
+		defer close(ended)
+		return fn()
+	})
+	if slow {
+		s.stuck.Add(1)
+		go func() {
+			<-ended
+			s.stuck.Add(-1)
+		}()
+	}
+	return slow, err
+}
+
 // transaction begins a transaction. Badger lets it wait, for ever if need be,
 // until all commits that have begun are done.
 func (s *store) transaction(update bool) (*badgerdb.Txn, error) {
+	if s.stuck.Load() > 0 {
+		return nil, s.wrap("using", errors.New("the database does not finish what it writes"))
+	}
 	begun := make(chan *badgerdb.Txn, 1)
-	slow, err := within(commitTimeout, func() error {
+	slow, err := s.inTime(func() error {
 		begun <- s.db.NewTransaction(update)
 		return nil
 	})
@@ -80,7 +101,7 @@ func (s *store) commit(txn *badgerdb.Txn) error {
 		txn.Discard()
 		return s.wrap("writing", err)
 	}
-	_, err := within(commitTimeout, txn.Commit)
+	_, err := s.inTime(txn.Commit)
 	if errors.Is(err, badgerdb.ErrConflict) {
 		return s.wrap("writing", err) // before anything was written
 	}

@@ -22,6 +22,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
@@ -52,6 +53,9 @@ type store struct {
 	// Close: Badger panics in a call that meets a closed database.
 	life   sync.RWMutex
 	closed bool
+
+	// stuck counts what was given up and still goes on (inTime).
+	stuck atomic.Int32
 
 	// markFailed keeps a mark that cannot be written from being a flood.
 	markFailed sync.Once

@@ -85,8 +85,8 @@ func TestStuck(t *testing.T) {
 	}); err == nil {
 		t.Error("it was written")
 	}
-	within("a read", most, func() error { _, err := s.Get(t.Context(), []byte("0-0")); return err })
-	within("a scan", most, func() error {
+	within("a read", time.Second/2, func() error { _, err := s.Get(t.Context(), []byte("0-0")); return err })
+	within("a scan", time.Second/2, func() error {
 		return s.Scan(t.Context(), nil, nil, func(_, _ []byte) bool { return true })
 	})
 	for _, path := range block {
