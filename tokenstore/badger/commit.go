@@ -127,7 +127,10 @@ func (s *store) commit(txn *badgerdb.Txn) error {
 }
 
 // version returns that of a write that is at least as new as those that were
-// committed before.
+// committed before. It is never that of a write that is not synced yet: Badger
+// lets a transaction begin only after all commits of the versions that it sees
+// have returned. (One that returned an error may be seen, and the next power
+// failure can take it. Then that disk has lost more than the mark.)
 func (s *store) version() (uint64, error) {
 	txn, err := s.transaction(false)
 	if err != nil {

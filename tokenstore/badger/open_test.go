@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
@@ -186,6 +187,37 @@ func TestSecondOpen(t *testing.T) {
 	}
 	if err := open(t, dir).Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestOpenRace opens a store many times at once.
+func TestOpenRace(t *testing.T) {
+	dir := newDir(t)
+	for range 5 {
+		var group sync.WaitGroup
+		var mu sync.Mutex
+		var opened []tokenstore.Store
+		for range 8 {
+			group.Go(func() {
+				s, err := (&Config{Path: dir}).Open(zap.NewNop())
+				if err != nil {
+					wantText(t, err, "in use by another process")
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				opened = append(opened, s)
+			})
+		}
+		group.Wait()
+		if len(opened) != 1 {
+			t.Errorf("it is open %d times", len(opened))
+		}
+		for _, s := range opened {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }
 

@@ -221,7 +221,7 @@ func (s *space) admit(size int64) (release func(), err error) {
 }
 
 func (s *space) full(usable, needed int64) error {
-	return fmt.Errorf("%w: %s of the disk are left for it and %s are needed. Free space on the disk of %s, or give the store a disk of its own",
+	return fmt.Errorf("%w: %s of the disk are left for it and %s are needed. Free space on the disk of %s, give the store a disk of its own, or lower its min_free",
 		tokenstore.ErrFull, size(usable), size(needed), s.dir)
 }
 
