@@ -79,8 +79,9 @@ func (v *Vault) Load(ctx context.Context, key Key) (*Record, error) {
 // effect after all is no conflict.
 //
 // A history that would make the record too large is stored without its oldest
-// entries.
-func (v *Vault) Save(ctx context.Context, r *Record) error {
+// entries. The notices, at most MaxNotices, are put into the outbox in the same
+// step; a call that is repeated should bring the same ones.
+func (v *Vault) Save(ctx context.Context, r *Record, notices ...Notice) error {
 	if err := checkKey(r.Key); err != nil {
 		return err
 	}
@@ -94,43 +95,52 @@ func (v *Vault) Save(ctx context.Context, r *Record) error {
 	if err != nil {
 		return err
 	}
-	if err := v.replace(ctx, r, sealed, digestOf(payload), dayOf(r.DueAt)); err != nil {
+	if err := v.replace(ctx, r, sealed, digestOf(payload), dayOf(r.DueAt), notices); err != nil {
 		return fmt.Errorf("saving the record of a connection of %q: %w", r.Integration, err)
 	}
+	r.wasStored()
 	return nil
 }
 
 // Delete deletes a record and the intent of its connection, under the same
-// condition as Save. The record can be saved again, as a new one.
-func (v *Vault) Delete(ctx context.Context, r *Record) error {
+// condition as Save and with its notices. The record can be saved again, as a
+// new one.
+func (v *Vault) Delete(ctx context.Context, r *Record, notices ...Notice) error {
 	if err := checkKey(r.Key); err != nil {
 		return err
 	}
 	v.ringMu.RLock()
 	defer v.ringMu.RUnlock()
-	if err := v.replace(ctx, r, nil, digest{}, 0); err != nil {
+	if err := v.replace(ctx, r, nil, digest{}, 0, notices); err != nil {
 		return fmt.Errorf("deleting the record of a connection of %q: %w", r.Integration, err)
 	}
+	r.stored = nil
 	return nil
 }
 
 // replace stores a value with its content, or deletes the record if both are
-// zero, and moves it to its day in the due index. The caller holds ringMu.
-func (v *Vault) replace(ctx context.Context, r *Record, value []byte, content digest, day uint32) error {
+// zero, moves it to its day in the due index, and puts the notices into the
+// outbox. The caller holds ringMu.
+func (v *Vault) replace(ctx context.Context, r *Record, value []byte, content digest, day uint32, notices []Notice) error {
 	name := v.names.connection(kindGrant, r.Key)
+	told, refs, err := v.noticeChanges(r, notices)
+	if err != nil {
+		return err
+	}
 	if r.unsure {
 		if err := v.catchUp(ctx, r, name); err != nil {
 			return err
 		}
 	}
 	for try := 1; ; try++ {
-		changes := append(v.dueChanges(r, name, day),
+		changes := append(append(v.dueChanges(r, name, day), told...),
 			Change{Name: name, Value: value, Check: true, Old: r.sealed},
 			Change{Name: v.names.connection(kindIntent, r.Key)})
 		err := v.store.Apply(ctx, changes...)
 		switch {
 		case err == nil:
-			r.sealed, r.content, r.dueOn = value, content, day
+			r.sealed, r.content, r.dueOn, r.sequence = value, content, day, 0
+			v.outbox.tell(refs)
 			return nil
 		case errors.Is(err, ErrConflict) && try < maxTries:
 			// The record may only have been sealed anew.
@@ -261,5 +271,6 @@ func (v *Vault) openRecord(name, sealed []byte) (*Record, error) {
 		return nil, ErrAltered
 	}
 	r.sealed, r.content = sealed, digestOf(opened.plaintext)
+	r.wasStored()
 	return r, nil
 }

@@ -159,12 +159,30 @@ type Record struct {
 	// for none.
 	dueOn uint32
 
+	// stored is what the store holds, as far as this record knows.
+	stored *Record
+
+	// sequence numbers the notices of the next write; it stays the same until
+	// that has succeeded. 0 for none yet.
+	sequence uint64
+
 	// unsure is set when a write of this record ended with an error that left
 	// open whether it was applied; attempt is the digest of what it wrote, and
 	// attemptDue its day. The next write finds out.
 	unsure     bool
 	attempt    digest
 	attemptDue uint32
+}
+
+// Stored returns the record as it was read or last saved, nil if it never was
+// stored or has been deleted. Do not change it.
+func (r *Record) Stored() *Record { return r.stored }
+
+// wasStored notes that the store holds r as it is now.
+func (r *Record) wasStored() {
+	stored := *r
+	stored.stored = nil
+	r.stored = &stored
 }
 
 // HistoryLimit is how many entries of its history a record keeps.

@@ -39,6 +39,7 @@ type Vault struct {
 	storeID string
 	names   namer
 	derive  secret.String
+	outbox  outbox
 
 	// ring is the ring in use with the active key first, wherever that stands
 	// in the ring that was configured. ringMu is held for reading for as long
@@ -84,6 +85,9 @@ func OpenVault(ctx context.Context, store Store, ring *Keyring) (*Vault, error) 
 		configured: ring,
 	}
 	if err := v.findHold(ctx); err != nil {
+		return nil, fmt.Errorf("opening the token store: %w", err)
+	}
+	if err := v.continueOutbox(ctx); err != nil {
 		return nil, fmt.Errorf("opening the token store: %w", err)
 	}
 	return v, nil
