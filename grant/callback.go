@@ -269,7 +269,7 @@ func (k *Keeper) install(
 			}
 			k.authorize(next, in, tokens, account)
 		}, func(stored *tokenstore.Record) bool { return stored.Epoch == epoch })
-		err = k.vault.Save(context.WithoutCancel(ctx), w.next)
+		err = k.save(context.WithoutCancel(ctx), w.next)
 		if !errors.Is(err, tokenstore.ErrConflict) {
 			break
 		}

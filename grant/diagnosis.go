@@ -62,7 +62,7 @@ func (k *Keeper) confirm(ctx context.Context, c *connection, in *Integration, re
 			return nil, k.setAside(c, record, first)
 		}
 		if d := k.doubts(ctx, in, record, since); d != nil {
-			return nil, k.suspect(ctx, c, in, record, first, d)
+			return k.suspect(ctx, c, in, record, first, d)
 		}
 		tokens, second, err := k.ask(ctx, in, record)
 		if err == nil {
@@ -75,7 +75,7 @@ func (k *Keeper) confirm(ctx context.Context, c *connection, in *Integration, re
 		last = second
 	}
 	if d := k.doubts(ctx, in, record, since); d != nil {
-		return nil, k.suspect(ctx, c, in, record, last, d)
+		return k.suspect(ctx, c, in, record, last, d)
 	}
 	if superseded, ok := k.stepBack(record); ok {
 		tokens, third, err := k.ask(ctx, in, superseded)

@@ -47,6 +47,13 @@ type Integration struct {
 	// RefreshBefore is how long before its end an access token is refreshed in
 	// the background. It is bounded to a sixth of the token's life.
 	RefreshBefore time.Duration
+	// Observe, if not nil, is told what happens to the integration's grants,
+	// after it is stored and in order. Only events wait for it. It returns
+	// false to have the event handed to the configuration in force, if that
+	// has become another one meanwhile.
+	Observe func(Event) bool
+	// Notices are the events that are put into the outbox.
+	Notices map[EventType]bool
 }
 
 // Options are what a Keeper needs to know for its whole life. The zero value
@@ -78,6 +85,7 @@ type Keeper struct {
 
 	linkKey      []byte
 	pseudonymKey []byte
+	eventKey     []byte
 
 	connections sync.Map // tokenstore.Key to *connection
 
@@ -93,6 +101,8 @@ type Keeper struct {
 	// skewToldAt is when a difference of clocks was last logged, in Unix
 	// nanoseconds.
 	skewToldAt atomic.Int64
+
+	telling telling
 
 	slots    *slots
 	ends     keyLocks
@@ -145,8 +155,10 @@ func NewKeeper(vault *tokenstore.Vault, opts Options) *Keeper {
 		vault: vault, clock: opts.Clock, logger: opts.Logger, opts: opts,
 		linkKey:      vault.DeriveKey("link"),
 		pseudonymKey: vault.DeriveKey("pseudonym"),
+		eventKey:     vault.DeriveKey("event"),
 	}
 	k.began = k.clock.Now()
+	k.telling.init()
 	k.slots = newSlots(opts.MaxRefreshes)
 	k.released = make(chan struct{})
 	if k.Hold() == nil {
@@ -181,6 +193,7 @@ func (k *Keeper) Attach(integrations map[string]*Integration) *Attachment {
 	defer k.attachMu.Unlock()
 	k.attachments = append(k.attachments, a)
 	k.mergeIntegrations()
+	k.telling.start.Do(func() { go k.observe() })
 	return a
 }
 
@@ -347,6 +360,7 @@ func (k *Keeper) Close() error {
 	if err := k.saveAllPending(); err != nil {
 		k.logger.Error("closing with tokens that could not be stored; their connections may have to be authorized again", zap.Error(err))
 	}
+	k.stopTelling()
 	if err := k.vault.Close(); err != nil {
 		return fmt.Errorf("closing the token store: %w", err)
 	}

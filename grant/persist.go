@@ -72,7 +72,7 @@ const writeTries = 5
 // store stores the write. The error is an *overtakenError if it must not be.
 func (k *Keeper) store(ctx context.Context, w *write) error {
 	for try := 1; ; try++ {
-		err := k.vault.Save(ctx, w.next)
+		err := k.save(ctx, w.next)
 		if !errors.Is(err, tokenstore.ErrConflict) || try == writeTries {
 			return err
 		}

@@ -88,7 +88,7 @@ func (k *Keeper) recoverIntent(ctx context.Context, intent tokenstore.Intent) er
 	}
 	record.Note(tokenstore.HistoryEntry{Time: k.clock.Now(), Event: "interrupted refresh found", Generation: record.Generation})
 	// Save closes the intent; from here on the record itself remembers.
-	if err := k.vault.Save(ctx, record); err != nil {
+	if err := k.save(ctx, record); err != nil {
 		return err
 	}
 	k.publish(c, record)

@@ -198,7 +198,7 @@ func (k *Keeper) warn(ctx context.Context, r *tokenstore.Record, now time.Time) 
 		return
 	}
 	defer k.work.Done()
-	if err := k.vault.Save(ctx, r); err != nil {
+	if err := k.save(ctx, r); err != nil {
 		return // a refresh was faster; it is due again
 	}
 	k.logger.Warn("an authorization ends soon, and only a human can renew it",

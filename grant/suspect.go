@@ -143,7 +143,14 @@ func (k *Keeper) incident(ctx context.Context, in *Integration) *provider.Incide
 }
 
 // suspect sets a refused grant aside until the doubt is resolved.
-func (k *Keeper) suspect(ctx context.Context, c *connection, in *Integration, record *tokenstore.Record, refusal *provider.TokenError, d *doubt) error {
+func (k *Keeper) suspect(ctx context.Context, c *connection, in *Integration, record *tokenstore.Record, refusal *provider.TokenError, d *doubt) (*Snapshot, error) {
+	// An authorization that is being redeemed may have ended this grant, and
+	// brings another one.
+	unlock, err := k.ends.lock(ctx, c.key)
+	if err != nil {
+		return nil, k.setAside(c, record, refusal)
+	}
+	unlock()
 	now := k.clock.Now()
 	isNew := record.State != tokenstore.StateSuspect
 	w := newWrite(record, func(next *tokenstore.Record) {
@@ -156,10 +163,13 @@ func (k *Keeper) suspect(ctx context.Context, c *connection, in *Integration, re
 	}, samePair(record))
 	snap, err := k.settle(context.WithoutCancel(ctx), c, w)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if snap.State != tokenstore.StateSuspect || snap.Generation != record.Generation || snap.Epoch != record.Epoch {
-		return c.failed(now, ReasonProvider, backoffFirst, refusal) // somebody else was faster
+		if snap.usable(now) {
+			return snap, nil // somebody else was faster
+		}
+		return nil, c.failed(now, ReasonProvider, backoffFirst, refusal)
 	}
 	log := k.logger.Debug
 	if isNew {
@@ -171,7 +181,7 @@ func (k *Keeper) suspect(ctx context.Context, c *connection, in *Integration, re
 	}
 	log("a grant is refused, but that is not believed yet", fields...)
 	k.keepSuspect(c, in, d, now)
-	return c.suspended(now, d.incident, refusal)
+	return nil, c.suspended(now, d.incident, refusal)
 }
 
 // keepSuspect lets the connection wait among the suspects.

@@ -33,7 +33,7 @@ const (
 	kindPlace  kind = 'p'
 	// kindRestoring is there while a backup is being restored, see Restore.
 	kindRestoring kind = 'r'
-	kindNotice kind = 'n'
+	kindNotice    kind = 'n'
 )
 
 // The parts of the name of a grant or an intent: the kind, then two
