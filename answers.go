@@ -106,12 +106,6 @@ var causes = map[tokenstore.Cause]string{
 // reauthorize makes the answer that says what died, why, and where to repair it.
 func (x *exchange) reauthorize(e *grant.ReauthorizationError) *problem {
 	in := x.integration
-	link := grant.Link{
-		Integration: in.name,
-		Caller:      x.caller.name,
-		Connection:  e.Connection,
-		ExpiresAt:   time.Now().Add(time.Duration(in.ReauthLinkLifetime)).Unix(),
-	}
 	verb := "reconnected"
 	if e.Cause == tokenstore.CauseNeverConnected {
 		verb = "connected"
@@ -123,7 +117,7 @@ func (x *exchange) reauthorize(e *grant.ReauthorizationError) *problem {
 
 		Integration: in.name, Connection: e.Connection,
 		Cause: string(e.Cause), ProviderError: e.ProviderError,
-		ReauthURL: in.connectURL(x.keeper, link), TraceID: e.TraceID,
+		ReauthURL: in.reauthURL(x.keeper, x.caller.name, e.Connection), TraceID: e.TraceID,
 		Since: e.Since,
 	}
 }

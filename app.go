@@ -54,6 +54,7 @@ type App struct {
 	logger   *zap.Logger
 	keys     *tokenstore.Keyring
 	callers  *callers
+	emitter  *emitter
 	sharedAs string
 	shared   *sharedKeeper
 
@@ -61,8 +62,8 @@ type App struct {
 	cleaned    bool
 	running    atomic.Pointer[grant.Keeper]
 	attachment *grant.Attachment
-	// stopRotating is set by Start.
-	stopRotating context.CancelFunc
+	// stopSettling is set by Start.
+	stopSettling context.CancelFunc
 }
 
 // CaddyModule returns the Caddy module information.
@@ -106,6 +107,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.keys, err = expandKeys(repl, a.EncryptionKeys); err != nil {
 		return err
 	}
+	if a.emitter, err = newEmitter(ctx); err != nil {
+		return err
+	}
 	opener, err := a.loadStore(ctx)
 	if err != nil {
 		return err
@@ -140,8 +144,8 @@ func (a *App) Start() error {
 	defer a.startMu.Unlock()
 	if !a.cleaned {
 		var ctx context.Context
-		ctx, a.stopRotating = context.WithCancel(context.Background())
-		go a.rotate(ctx, k, a.shared.ringOf(a))
+		ctx, a.stopSettling = context.WithCancel(context.Background())
+		go a.settle(ctx, k, a.shared.ringOf(a))
 	}
 	return nil
 }
@@ -156,12 +160,14 @@ func (a *App) Cleanup() error {
 	a.startMu.Lock()
 	defer a.startMu.Unlock()
 	a.cleaned = true
-	if a.stopRotating != nil {
-		a.stopRotating()
+	if a.stopSettling != nil {
+		a.stopSettling()
 	}
 	if a.attachment != nil {
 		a.attachment.Detach()
 		a.attachment = nil
+		a.shared.dropTargets(a)
+		close(a.emitter.gone)
 	}
 	if a.shared != nil {
 		a.shared.dropKeys(a)
@@ -191,9 +197,10 @@ func (a *App) keeper() (*grant.Keeper, error) {
 	if a.attachment == nil {
 		integrations := make(map[string]*grant.Integration, len(a.Integrations))
 		for name, in := range a.Integrations {
-			integrations[name] = in.forKeeper()
+			integrations[name] = in.forKeeper(k, a.emitter)
 		}
 		a.attachment = k.Attach(integrations)
+		a.shared.useTargets(a)
 	}
 	// Flights need the integrations, so what a crash left is resolved now.
 	if err := a.shared.recover(context.Background()); err != nil {

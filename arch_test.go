@@ -49,9 +49,10 @@ type room struct {
 // among them.
 var rooms = map[string]room{
 	".": {caddy: true, ours: []string{
-		"grant", "provider", "provider/quickbooks", "tokenstore", "tokenstore/badger", "secret", "pages", "intuittest",
+		"grant", "notify", "provider", "provider/quickbooks", "tokenstore", "tokenstore/badger", "secret", "pages", "intuittest",
 	}},
 	"grant":                {ours: []string{"provider", "tokenstore", "secret"}},
+	"notify":               {ours: []string{"tokenstore", "secret"}},
 	"provider":             {ours: []string{"secret"}},
 	"provider/quickbooks":  {ours: []string{"provider", "secret"}, caddy: true},
 	"tokenstore":           {ours: []string{"secret"}},
@@ -191,6 +192,9 @@ func TestImportRules(t *testing.T) {
 		{"grant/keeper.go", "go.uber.org/zap", true},
 		{"provider/provider.go", modulePath + "/provider/quickbooks", false},
 		{"provider/provider.go", modulePath + "/tokenstore", false},
+		{"notify/deliverer.go", modulePath + "/grant", false},
+		{"notify/deliverer.go", caddyPath, false},
+		{"grant/keeper.go", modulePath + "/notify", false},
 		{"provider/quickbooks/quickbooks.go", caddyPath, true},
 		{"tokenstore/store.go", modulePath + "/tokenstore/badger", false},
 		{"tokenstore/store.go", caddyPath, false},

@@ -130,6 +130,9 @@ func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
 //		link_lifetime        <duration>
 //		reauth_link_lifetime <duration>
 //		status_page          <url>|off
+//		notify               <url> {
+//			...
+//		}
 //		authorize_url        <url>
 //		token_url            <url>
 //		revoke_url           <url>
@@ -167,6 +170,13 @@ func (a *App) unmarshalIntegration(d *caddyfile.Dispenser) error {
 		if list, ok := lists[option]; ok {
 			if *list = d.RemainingArgs(); len(*list) == 0 {
 				return d.ArgErr()
+			}
+			continue
+		}
+		if option == "notify" {
+			var err error
+			if in.Notify, err = unmarshalNotify(d); err != nil {
+				return err
 			}
 			continue
 		}

@@ -12,6 +12,7 @@ require (
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // parses Accept fields; Caddy has it too
 	github.com/rogpeppe/go-internal v1.16.0 // only in tests: scripts that run the commands
 	github.com/spf13/cobra v1.10.2 // subcommands; Caddy's own
+	github.com/standard-webhooks/standard-webhooks/libraries v0.0.1 // signs webhooks; the standard's own library, which needs nothing else
 	go.uber.org/goleak v1.3.0 // only in tests: leaked goroutines
 	go.uber.org/zap v1.28.0 // logging; Caddy's own
 	golang.org/x/oauth2 v0.37.0 // OAuth 2.0 on the wire

@@ -72,6 +72,9 @@ type Integration struct {
 	// How long the reauth_url of an answer can be opened. Default: 168h.
 	ReauthLinkLifetime caddy.Duration `json:"reauth_link_lifetime,omitempty"`
 
+	// Where an app is told what happens to the grants. Default: nowhere.
+	Notify *Notify `json:"notify,omitempty"`
+
 	// The consent page, for tests: https, or http on loopback. Default: the
 	// provider's own.
 	AuthorizeURL string `json:"authorize_url,omitempty"`
@@ -146,6 +149,11 @@ func (in *Integration) provision(ctx caddy.Context, repl *caddy.Replacer, name s
 	}
 	if err := in.checkURLs(repl); err != nil {
 		return err
+	}
+	if in.Notify != nil {
+		if err := in.Notify.provision(repl); err != nil {
+			return fmt.Errorf("notify: %w", err)
+		}
 	}
 	in.client = &provider.Client{
 		Provider:     in.provider,
@@ -320,8 +328,25 @@ func (in *Integration) connectURL(k *grant.Keeper, link grant.Link) string {
 	return in.publicURL("connect", url.Values{"link": {k.SignLink(link)}})
 }
 
-func (in *Integration) forKeeper() *grant.Integration {
+// reauthURL returns the address where a human repairs a connection.
+func (in *Integration) reauthURL(k *grant.Keeper, caller, connection string) string {
+	return in.connectURL(k, grant.Link{
+		Integration: in.name,
+		Caller:      caller,
+		Connection:  connection,
+		ExpiresAt:   time.Now().Add(time.Duration(in.ReauthLinkLifetime)).Unix(),
+	})
+}
+
+// forKeeper describes the integration to the keeper; events go to em.
+func (in *Integration) forKeeper(k *grant.Keeper, em *emitter) *grant.Integration {
+	var notices map[grant.EventType]bool
+	if in.Notify != nil {
+		notices = in.Notify.events
+	}
 	return &grant.Integration{
+		Notices:       notices,
+		Observe:       func(e grant.Event) bool { return em.emit(k, in, e) },
 		Name:          in.name,
 		Provider:      in.Provider,
 		Environment:   in.Environment,

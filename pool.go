@@ -26,6 +26,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/freshbearer/freshbearer/grant"
+	"github.com/freshbearer/freshbearer/notify"
 	"github.com/freshbearer/freshbearer/secret"
 	"github.com/freshbearer/freshbearer/tokenstore"
 )
@@ -47,6 +48,9 @@ type sharedKeeper struct {
 	recovered bool
 	// rings are those of the configurations, the newest last, which is in use.
 	rings []heldRing
+	// deliverer delivers notices from when the keeper is there.
+	deliverer *notify.Deliverer
+	targets   []heldTargets
 }
 
 // acquire takes a reference to the keeper of the store that opener names.
@@ -111,6 +115,7 @@ func (s *sharedKeeper) open(a *App) (*grant.Keeper, error) {
 	logger.Info("token store opened", zap.String("store", s.identity))
 	s.keeper = grant.NewKeeper(vault, grant.Options{Logger: logger.Named("grant")})
 	s.rings = []heldRing{{a, keys}}
+	s.deliverer = notify.Start(vault, notify.Options{Logger: logger.Named("notify")})
 	return s.keeper, nil
 }
 
@@ -157,6 +162,8 @@ func (s *sharedKeeper) Destruct() error {
 	if s.keeper == nil {
 		return nil
 	}
+	// What the last flights have to tell is delivered after the next start.
+	s.deliverer.Close()
 	return s.keeper.Close()
 }
 

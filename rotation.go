@@ -90,16 +90,17 @@ func (s *sharedKeeper) ringOf(a *App) *tokenstore.Keyring {
 // inForceInterval is how often a configuration looks whether it is in force.
 const inForceInterval = 50 * time.Millisecond
 
-// rotate makes the first key of this configuration the one that seals, as soon
-// as the configuration is in force.
+// settle does what has to wait until this configuration is in force: events
+// are handed to Caddy, and its first key becomes the one that seals.
 //
 // Start is too early: the start of another app may fail. So is Caddy's
 // "started" event, after which the remote admin endpoint or the configuration
 // loader may still fail, and the configuration is taken back. Caddy gives no
 // sign when it is past all that; it then makes the context the active one.
-func (a *App) rotate(ctx context.Context, k *grant.Keeper, ring *tokenstore.Keyring) {
+func (a *App) settle(ctx context.Context, k *grant.Keeper, ring *tokenstore.Keyring) {
 	tick := time.NewTicker(inForceInterval)
 	defer tick.Stop()
+	told := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -108,6 +109,10 @@ func (a *App) rotate(ctx context.Context, k *grant.Keeper, ring *tokenstore.Keyr
 		}
 		if !a.inForce() {
 			continue
+		}
+		if !told {
+			close(a.emitter.inForce)
+			told = true
 		}
 		// A newer configuration that is being loaded may have its keys in use.
 		// If it is taken back, it is this one's turn.
