@@ -30,7 +30,8 @@ import (
 )
 
 const (
-	// lifetime is how long a notice is tried to be delivered.
+	// lifetime is how long a notice is tried to be delivered. One that could
+	// not be tried in that time is tried once.
 	lifetime = 3 * 24 * time.Hour
 	// queueLimit is how many notices of an integration may wait.
 	queueLimit = 100_000
@@ -70,6 +71,8 @@ type Deliverer struct {
 	mu      sync.Mutex
 	queues  map[string]*queue
 	targets map[string]*Target // by what the vault calls the queue
+	// uses counts the calls of Use.
+	uses    int
 	closing bool
 
 	wake chan struct{}
@@ -116,6 +119,7 @@ func (d *Deliverer) Use(targets map[string]*Target) {
 	for name, t := range targets {
 		d.targets[d.vault.Queue(name)] = t
 	}
+	d.uses++
 	for _, q := range d.queues {
 		q.startOver()
 	}
@@ -221,8 +225,8 @@ func (d *Deliverer) dispatch(now time.Time) (next time.Time) {
 				}
 				break
 			}
-			target, ref := d.targets[name], l.refs[0]
-			d.sending.Go(func() { d.try(q, l, target, ref) })
+			target, ref, uses := d.targets[name], l.refs[0], d.uses
+			d.sending.Go(func() { d.try(q, l, target, ref, uses) })
 		}
 		if len(q.lanes) == 0 && q.failures == 0 {
 			delete(d.queues, name)
@@ -242,7 +246,7 @@ type result struct {
 	wait time.Duration
 }
 
-func (d *Deliverer) try(q *queue, l *lane, target *Target, ref tokenstore.NoticeRef) {
+func (d *Deliverer) try(q *queue, l *lane, target *Target, ref tokenstore.NoticeRef, uses int) {
 	r := d.deliver(target, ref)
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -254,6 +258,9 @@ func (d *Deliverer) try(q *queue, l *lane, target *Target, ref tokenstore.Notice
 			d.logger.Info("the receiver of notices accepts them again", zap.Int("waiting", q.count))
 		}
 		q.succeeded(l)
+	case uses != d.uses:
+		// What it has met with says nothing about the target of now.
+		l.notBefore = now
 	case r.failed:
 		q.failed(l, now, r.wait)
 	}
@@ -285,12 +292,11 @@ func (d *Deliverer) deliver(target *Target, ref tokenstore.NoticeRef) (r result)
 	}
 	log := d.logger.With(zap.String("integration", n.Integration), zap.String("id", n.ID))
 	left := n.Time.Add(lifetime).Sub(d.clock.Now())
-	if left <= 0 {
-		log.Error("a notice was not accepted for too long and is given up", zap.Time("from", n.Time))
-		return d.drop(d.vault.DropNotice(d.life, n))
+	if target == nil && left > 0 {
+		return result{wait: left}
 	}
 	if target == nil {
-		return result{wait: left}
+		return d.giveUp(log, n, errNoTarget)
 	}
 	err = d.send(d.life, target, n)
 	var refused *refusal
@@ -305,12 +311,25 @@ func (d *Deliverer) deliver(target *Target, ref tokenstore.NoticeRef) (r result)
 	case errors.As(err, &refused) && refused.status == http.StatusGone:
 		log.Error("the receiver wants no such notice (410); it is given up")
 		return d.drop(d.vault.DropNotice(d.life, n))
+	case left <= 0:
+		// Not before it was tried: it may have waited for another one.
+		r = d.giveUp(log, n, err)
 	case errors.As(err, &refused):
 		r.wait = refused.retryAfter
+		fallthrough
+	default:
+		d.trouble(ref, log, err)
 	}
-	d.trouble(ref, log, err)
 	r.failed = true
 	return r
+}
+
+var errNoTarget = errors.New("its integration names no receiver")
+
+// giveUp ends the life of a notice that is too old.
+func (d *Deliverer) giveUp(log *zap.Logger, n *tokenstore.Notice, why error) result {
+	log.Error("a notice was not accepted for too long and is given up", zap.Time("from", n.Time), zap.Error(why))
+	return d.drop(d.vault.DropNotice(d.life, n))
 }
 
 // drop says what became of a notice that was to be deleted. One that could not
