@@ -37,6 +37,17 @@ var sentinels = map[string]string{
 	"FRESHBEARER_TEST_SEAL":    base64.StdEncoding.EncodeToString([]byte("sentinel-seal-0123456789-abcdefg")),
 	"FRESHBEARER_TEST_SEAL16":  base64.StdEncoding.EncodeToString([]byte("sentinel-seal-16")),
 	"FRESHBEARER_TEST_SEALBAD": "sentinel: not base64!",
+	"FRESHBEARER_TEST_HOOK":    "whsec_" + base64.StdEncoding.EncodeToString([]byte("sentinel-hook-0123456789")),
+	"FRESHBEARER_TEST_HOOK2":   "whsec_" + base64.StdEncoding.EncodeToString([]byte("sentinel-hook-abcdefghij")),
+	"FRESHBEARER_TEST_HOOK16":  "whsec_" + base64.StdEncoding.EncodeToString([]byte("sentinel-hook-16")),
+	"FRESHBEARER_TEST_HOOKBAD": "whsec_sentinel!",
+}
+
+const scopesLine = "scopes com.intuit.quickbooks.accounting"
+
+// notifyLines is an integration's scopes and where its notices go.
+func notifyLines(url, secrets string) string {
+	return scopesLine + "\n\t\t\tnotify " + url + " {\n\t\t\t\tsecret " + secrets + "\n\t\t\t}"
 }
 
 const provisionCaddyfile = `{
@@ -129,7 +140,7 @@ func checkFailure(t *testing.T, err error, want string) {
 func checkHides(t *testing.T, what, text string) {
 	t.Helper()
 	for name, value := range sentinels {
-		decoded, _ := base64.StdEncoding.DecodeString(value)
+		decoded, _ := base64.StdEncoding.DecodeString(strings.TrimPrefix(value, "whsec_"))
 		for _, form := range []string{value, string(decoded), base64.StdEncoding.EncodeToString([]byte(value))} {
 			if form != "" && strings.Contains(text, form) {
 				t.Errorf("%s shows the value of %s:\n%s", what, name, text)
@@ -149,6 +160,8 @@ func TestProvisionAcceptsGoodConfigurations(t *testing.T) {
 		"loopback":             {"https://qb.example.com/oauth/callback", "http://127.0.0.1:8080/oauth/callback"},
 		"loopback 6":           {"https://qb.example.com/oauth/callback", "http://[::1]:8080/oauth/callback"},
 		"secret in a file":     {"{env.FRESHBEARER_TEST_SECRET}", "{file.{env.FRESHBEARER_TEST_DIR}/secret}"},
+		"notices":              {scopesLine, notifyLines("https://10.0.0.1/hooks", "{env.FRESHBEARER_TEST_HOOK} {env.FRESHBEARER_TEST_HOOK2}")},
+		"notices on loopback":  {scopesLine, notifyLines("http://localhost:3000/hooks", "{env.FRESHBEARER_TEST_HOOK}")},
 		"two callers":          {"connections *\n\t\t}", "connections *\n\t\t}\n\t\tcaller b {\n\t\t\tkey {env.FRESHBEARER_TEST_KEY2}\n\t\t}"},
 		"reverse_proxy":        {"\tfreshbearer quickbooks\n", "\tfreshbearer quickbooks {\n\t\treverse_proxy\n\t}\n"},
 		"reverse_proxy 2":      {"\tfreshbearer quickbooks\n", "\tfreshbearer quickbooks {\n\t\treverse_proxy https://a.example.com https://b.example.com\n\t}\n"},
@@ -185,7 +198,9 @@ func TestProvisionErrors(t *testing.T) {
 		keyLine     = "key {env.FRESHBEARER_TEST_KEY}"
 		sealLine    = "encryption_key {env.FRESHBEARER_TEST_SEAL}"
 		redirectURL = "https://qb.example.com/oauth/callback"
-		scopesLine  = "scopes com.intuit.quickbooks.accounting"
+		hookURL     = "https://app.example.com/hooks"
+		hook        = "{env.FRESHBEARER_TEST_HOOK}"
+		makeSecret  = "; make one with: echo whsec_$(openssl rand -base64 32)"
 
 		placeholder = " must be one placeholder, such as {env.NAME} or {file./path}: " +
 			"a literal (or {$NAME}, which is replaced too early) could be read in the configuration"
@@ -242,6 +257,14 @@ func TestProvisionErrors(t *testing.T) {
 		"two bad addresses":        {scopesLine, scopesLine + "\nrevoke_url http://r.example.com\nauthorize_url http://a.example.com\ntoken_url http://t.example.com", ofQB + `authorize_url "http://a.example.com"` + loopback},
 		"return_urls with a path":  {scopesLine, scopesLine + "\nreturn_urls https://app.example.com/done", ofQB + "return_urls https://app.example.com/done: name the origin (scheme, host, port) only"},
 		"return_urls plain http":   {scopesLine, scopesLine + "\nreturn_urls http://app.example.com", ofQB + `return_urls "http://app.example.com"` + loopback},
+		"notices in plain http":    {scopesLine, notifyLines("http://app.example.com/hooks", hook), ofQB + `notify: url "http://app.example.com/hooks"` + loopback},
+		"notices with a user":      {scopesLine, notifyLines("https://joe@app.example.com/", hook), ofQB + `notify: url "https://joe@app.example.com/" must be an absolute URL without user or fragment`},
+		"notices to nowhere":       {scopesLine, notifyLines("{env.FRESHBEARER_TEST_EMPTY}", hook), ofQB + "notify: url: {env.FRESHBEARER_TEST_EMPTY} is empty or unknown; set the variable, or write the address out"},
+		"literal webhook secret":   {scopesLine, notifyLines(hookURL, "whsec_c2VudGluZWwtaG9vay0wMTIzNDU2Nzg5"), ofQB + "notify: secret" + placeholder},
+		"webhook secret unset":     {scopesLine, notifyLines(hookURL, "{env.FRESHBEARER_TEST_IS_NEVER_SET}"), ofQB + "notify: secret: {env.FRESHBEARER_TEST_IS_NEVER_SET} is empty, unreadable or unknown" + unreadable},
+		"webhook secret too short": {scopesLine, notifyLines(hookURL, hook+" {env.FRESHBEARER_TEST_HOOK16}"), ofQB + "notify: secret {env.FRESHBEARER_TEST_HOOK16}: it has 16 bytes, not 24 to 64" + makeSecret},
+		"webhook secret garbled":   {scopesLine, notifyLines(hookURL, "{env.FRESHBEARER_TEST_HOOKBAD}"), ofQB + "notify: secret {env.FRESHBEARER_TEST_HOOKBAD}: it is not base64 after whsec_" + makeSecret},
+		"webhook secret unmarked":  {scopesLine, notifyLines(hookURL, "{env.FRESHBEARER_TEST_SEAL}"), ofQB + "notify: secret {env.FRESHBEARER_TEST_SEAL}: it does not begin with whsec_" + makeSecret},
 		"store path is unset":      {"{env.FRESHBEARER_TEST_DIR}/store", "{env.FRESHBEARER_TEST_IS_NEVER_SET}/store", "loading the token store module: loading module 'badger': provision freshbearer.stores.badger: path of the badger store: evaluated placeholder {env.FRESHBEARER_TEST_IS_NEVER_SET} is empty"},
 		"store path is a file":     {"{env.FRESHBEARER_TEST_DIR}/store", "/dev/null", "loading the token store module: loading module 'badger': provision freshbearer.stores.badger: path of the badger store: /dev/null is not a directory"},
 	} {
@@ -263,19 +286,23 @@ func TestProvisionErrorsOfJSON(t *testing.T) {
 		return strings.Replace(integrations, `"scopes":["s"]`, more, 1) + "," + callers
 	}
 	for name, c := range map[string]struct{ app, want string }{
-		"nothing":              {``, "no integration is configured: add `integration quickbooks { … }` to the freshbearer option"},
-		"no caller":            {integrations, "no caller is configured, so nobody could use the proxy: add `caller <name> { key {env.NAME} ; connections * }`"},
-		"null integration":     {`"integrations":{"quickbooks":null},` + callers, "integration quickbooks is empty"},
-		"null caller":          {integrations + `,"callers":{"app":null}`, "caller app is empty"},
-		"empty caller":         {integrations + `,"callers":{"app":{}}`, "caller app: has neither a key nor a user to be recognized by"},
-		"three keys":           {integrations + `,"callers":{"app":{"keys":["{env.A}","{env.B}","{env.C}"]}}`, "caller app: has 3 keys; two are enough to rotate"},
-		"no scopes":            {in(`"scopes":[]`), "integration quickbooks: scopes are missing, or one is empty; for accounting it is com.intuit.quickbooks.accounting"},
-		"negative lifetime":    {in(`"scopes":["s"],"link_lifetime":-1`), "integration quickbooks: refresh_before, link_lifetime and reauth_link_lifetime must not be negative"},
-		"negative buffer":      {in(`"scopes":["s"],"replay_buffer":-1`), "integration quickbooks: replay_buffer must be between 1 byte and 67108864 bytes; every request in flight may hold that much"},
-		"a buffer too large":   {in(`"scopes":["s"],"replay_buffer":67108865`), "integration quickbooks: replay_buffer must be between 1 byte and 67108864 bytes; every request in flight may hold that much"},
-		"a status of success":  {in(`"scopes":["s"],"reauth_status":200`), "integration quickbooks: reauth_status 200 is not a 4xx status"},
-		"no redirect_url":      {strings.Replace(integrations, `"redirect_url":"https://qb.example.com/oauth/callback",`, "", 1) + "," + callers, "integration quickbooks: redirect_url is missing"},
-		"no provider":          {strings.Replace(integrations, `"quickbooks"`, `"books"`, 1) + "," + callers, `integration books: no provider "books" in this build; 'caddy list-modules' shows which there are`},
+		"nothing":             {``, "no integration is configured: add `integration quickbooks { … }` to the freshbearer option"},
+		"no caller":           {integrations, "no caller is configured, so nobody could use the proxy: add `caller <name> { key {env.NAME} ; connections * }`"},
+		"null integration":    {`"integrations":{"quickbooks":null},` + callers, "integration quickbooks is empty"},
+		"null caller":         {integrations + `,"callers":{"app":null}`, "caller app is empty"},
+		"empty caller":        {integrations + `,"callers":{"app":{}}`, "caller app: has neither a key nor a user to be recognized by"},
+		"three keys":          {integrations + `,"callers":{"app":{"keys":["{env.A}","{env.B}","{env.C}"]}}`, "caller app: has 3 keys; two are enough to rotate"},
+		"no scopes":           {in(`"scopes":[]`), "integration quickbooks: scopes are missing, or one is empty; for accounting it is com.intuit.quickbooks.accounting"},
+		"negative lifetime":   {in(`"scopes":["s"],"link_lifetime":-1`), "integration quickbooks: refresh_before, link_lifetime and reauth_link_lifetime must not be negative"},
+		"negative buffer":     {in(`"scopes":["s"],"replay_buffer":-1`), "integration quickbooks: replay_buffer must be between 1 byte and 67108864 bytes; every request in flight may hold that much"},
+		"a buffer too large":  {in(`"scopes":["s"],"replay_buffer":67108865`), "integration quickbooks: replay_buffer must be between 1 byte and 67108864 bytes; every request in flight may hold that much"},
+		"a status of success": {in(`"scopes":["s"],"reauth_status":200`), "integration quickbooks: reauth_status 200 is not a 4xx status"},
+		"no redirect_url":     {strings.Replace(integrations, `"redirect_url":"https://qb.example.com/oauth/callback",`, "", 1) + "," + callers, "integration quickbooks: redirect_url is missing"},
+		"no provider":         {strings.Replace(integrations, `"quickbooks"`, `"books"`, 1) + "," + callers, `integration books: no provider "books" in this build; 'caddy list-modules' shows which there are`},
+		"notices without url": {in(`"scopes":["s"],"notify":{"secrets":["{env.FRESHBEARER_TEST_HOOK}"]}`), "integration quickbooks: notify: url is missing"},
+		"notices unsigned":    {in(`"scopes":["s"],"notify":{"url":"https://app.example.com"}`), "integration quickbooks: notify: it needs one secret, or two while it is being changed"},
+		"an unknown event": {in(`"scopes":["s"],"notify":{"url":"https://app.example.com","secrets":["{env.FRESHBEARER_TEST_HOOK}"],"events":["grant_gone"]}`),
+			`integration quickbooks: notify: event "grant_gone" is not one of [grant_connected grant_refreshed grant_suspect grant_needs_reauth grant_recovered grant_expiring grant_disconnected]`},
 		"unknown store engine": {`"store":{"engine":"redis"},` + integrations + "," + callers, "loading the token store module: loading module 'redis': unknown module: freshbearer.stores.redis"},
 	} {
 		t.Run(name, func(t *testing.T) {
