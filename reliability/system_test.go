@@ -44,6 +44,8 @@ type site struct {
 	Origin string
 	// Link changes with every reload, so that there is something to reload.
 	Link int
+	// Hook is where notices go, empty for nowhere.
+	Hook string
 }
 
 // system is a proxy, which may be running, and what surrounds it.
@@ -83,7 +85,10 @@ var caddyfile = template.Must(template.New("Caddyfile").Parse(`{
 			revoke_url {{.Intuit.RevokeURL}}
 			api_url {{.Intuit.URL}}
 			link_lifetime {{.Link}}m
-		}
+{{if .Hook}}			notify {{.Hook}} {
+				secret {env.FRESHBEARER_TEST_HOOK}
+			}
+{{end}}		}
 {{end}}		caller app {
 			key {env.FRESHBEARER_TEST_KEY}
 			connections *
@@ -169,7 +174,8 @@ func (s *system) spawn() *process {
 		s.proc.forget()
 	}
 	s.proc = spawn(s.t, s.Dir, path, environment(s.Dir,
-		"FRESHBEARER_TEST_SECRET="+intuittest.DefaultClientSecret, "FRESHBEARER_TEST_KEY="+s.Key))
+		"FRESHBEARER_TEST_SECRET="+intuittest.DefaultClientSecret, "FRESHBEARER_TEST_KEY="+s.Key,
+		"FRESHBEARER_TEST_HOOK="+hookSecret))
 	return s.proc
 }
 
