@@ -582,8 +582,8 @@ func TestReceiverThatHangs(t *testing.T) {
 	}
 	start = time.Now()
 	w.deliverer.Close()
-	if took := time.Since(start); took > 6*time.Second {
-		t.Errorf("closing took %s", took)
+	if took := time.Since(start); took < 2*time.Second || took > 4500*time.Millisecond {
+		t.Errorf("closing took %s; an answer is waited for, and then cut off", took)
 	}
 	if n := w.left(); n != 501 {
 		t.Errorf("%d notices are left", n)

@@ -141,7 +141,7 @@ func (q *queue) giveBack(l *lane, connection string) {
 func (q *queue) failed(l *lane, now time.Time, asked time.Duration) {
 	l.failures++
 	q.failures++
-	l.notBefore = now.Add(max(asked, backoff(l.failures, backoffMost)))
+	l.notBefore = now.Add(backoff(l.failures, backoffMost))
 	pause := asked
 	if q.failures >= troubled {
 		pause = max(asked, backoff(q.failures-troubled+1, troubledMost))
