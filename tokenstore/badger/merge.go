@@ -18,11 +18,73 @@ import (
 	"errors"
 	"runtime/debug"
 	"sync/atomic"
+
+	badgerdb "github.com/dgraph-io/badger/v4"
+	"go.uber.org/zap"
 )
 
 // mergeShare is the share of the merged tables, 1/mergeShare, that the new ones
 // must have before all are merged.
 const mergeShare = 4
+
+// merger merges the tables of a database.
+type merger interface {
+	// due tells whether they should be merged, and the size of all: the most that
+	// is left of them.
+	due() (size int64, due bool, err error)
+	// live estimates what is left of them, from a look at every name.
+	live() (int64, error)
+	merge() error
+}
+
+// tidy merges the tables if there are many and there is space for it.
+func (s *space) tidy() {
+	if s.merger == nil {
+		return
+	}
+	err := s.tryMerge()
+	if err != nil && !s.mergeFailed {
+		s.logger.Error("the tables of the token store cannot be merged; it works, and grows", zap.String("path", s.dir), zap.Error(err))
+	}
+	s.mergeFailed = err != nil
+}
+
+func (s *space) tryMerge() error {
+	all, due, err := s.merger.due()
+	if err != nil || !due {
+		return err
+	}
+	if !s.beginMerge(all) {
+		// What takes the space may be what a merge would free.
+		if s.lived != all {
+			if s.live, err = s.merger.live(); err != nil {
+				return err
+			}
+			s.lived = all
+		}
+		if !s.beginMerge(min(all, s.live+s.live/4+smallReserve)) {
+			return nil
+		}
+	}
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.merging = false
+	}()
+	return s.merger.merge()
+}
+
+// beginMerge says whether there is space for a merge that needs so much: tables
+// that are merged are removed only afterwards. On a full disk, nothing is
+// written, so that only flushes under way need space too.
+func (s *space) beginMerge(need int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.look()
+	s.mergeNeed = need
+	s.merging = !r.known || r.usable >= need+2*memtableReserve+smallReserve
+	return s.merging
+}
 
 // due implements merger. Badger would merge by itself, whenever it finds many
 // tables that never were: on a full disk too.
@@ -43,6 +105,23 @@ func (s *store) due() (size int64, due bool, err error) {
 	// A merge writes all that is live. Waiting until a share of it is new keeps
 	// what merging writes a small multiple of what callers do.
 	return added + merged, unmerged > s.db.Opts().NumLevelZeroTables && added >= merged/mergeShare, nil
+}
+
+// live implements merger.
+func (s *store) live() (size int64, err error) {
+	defer recoverInto(&err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	txn, err := s.transaction(false)
+	if err != nil {
+		return 0, err
+	}
+	defer txn.Discard()
+	it := txn.NewIterator(badgerdb.IteratorOptions{})
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		size += it.Item().EstimatedSize() + 64
+	}
+	return size, nil
 }
 
 // merge implements merger. Flatten would go on for as long as there are tables

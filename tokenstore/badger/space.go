@@ -89,6 +89,8 @@ type space struct {
 
 	merger      merger
 	mergeNeed   int64 // what merging the tables would take
+	lived       int64 // the size of the tables that live was asked of, and
+	live        int64 // its answer; both of the polling goroutine
 	merging     bool
 	mergeFailed bool // of the polling goroutine
 	ballast     ballast
@@ -108,14 +110,6 @@ func (s *space) bounds() (needed, wanted int64) {
 		needed += s.mergeNeed
 	}
 	return needed, wanted
-}
-
-// merger merges the tables of a database.
-type merger interface {
-	// due tells whether they should be merged, and the size of all: the most that
-	// is left of them.
-	due() (size int64, due bool, err error)
-	merge() error
 }
 
 // room is a look at the space.
@@ -265,43 +259,6 @@ func (s *space) poll() {
 		s.logger.Warn("the ballast of the token store could not be made; it is tried again",
 			zap.String("path", s.dir), zap.Duration("in", ballastRetry), zap.Error(err))
 	}
-}
-
-// tidy merges the tables if there are many and there is space for it.
-func (s *space) tidy() {
-	if s.merger == nil {
-		return
-	}
-	err := s.tryMerge()
-	if err != nil && !s.mergeFailed {
-		s.logger.Error("the tables of the token store cannot be merged; it works, and grows", zap.String("path", s.dir), zap.Error(err))
-	}
-	s.mergeFailed = err != nil
-}
-
-func (s *space) tryMerge() error {
-	all, due, err := s.merger.due()
-	if err != nil || !due {
-		return err
-	}
-	s.mu.Lock()
-	r := s.look()
-	// Tables that are merged are removed only afterwards.
-	s.mergeNeed = all
-	// On a full disk, merging can be what frees it. Nothing is written then,
-	// so that only flushes under way need space too.
-	s.merging = !r.known || r.usable >= s.mergeNeed+2*memtableReserve+smallReserve
-	merging := s.merging
-	s.mu.Unlock()
-	if !merging {
-		return nil
-	}
-	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.merging = false
-	}()
-	return s.merger.merge()
 }
 
 // end stops the polling, and makes sure that needed bytes are there for a last

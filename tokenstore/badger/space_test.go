@@ -253,3 +253,39 @@ func TestReserve(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestMergeFrees fills the disk with tables that hold the same few names, before
+// any of them is merged: merging them needs less than they take.
+func TestMergeFrees(t *testing.T) {
+	dir := newDir(t)
+	var d disk
+	d.free.Store(100 << 20)
+	s, _ := openOn(t, dir, 1<<20, d.space)
+	if err := s.space.end(0); err != nil { // so that nothing is merged yet
+		t.Fatal(err)
+	}
+	value := bytes.Repeat([]byte("v"), 64<<10)
+	for i := range 400 { // 25 MiB of 1 MiB
+		if err := s.Apply(t.Context(), tokenstore.Change{Name: name(i % 16), Value: value}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tables := func() (n int) { return len(files(t, dir, "*.sst")) }
+	before := tables()
+	d.free.Store(7 << 20)
+	if err := s.Apply(t.Context(), tokenstore.Change{Name: name(1), Value: value}); !errors.Is(err, tokenstore.ErrFull) {
+		t.Errorf("written on a full disk: %v", err)
+	}
+	for deadline := time.Now().Add(5 * time.Second); tables() >= before && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if err := s.space.tryMerge(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := tables(); before < 15 || after > before/2 {
+		t.Errorf("of %d tables, %d are left", before, after)
+	}
+	d.free.Store(100 << 20)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
