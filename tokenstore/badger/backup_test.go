@@ -151,7 +151,12 @@ func TestBackupUnderLoad(t *testing.T) {
 // A store cannot be restored into while somebody has it open.
 func TestErrInUse(t *testing.T) {
 	dir := newDir(t)
-	open(t, dir)
+	s := open(t, dir)
+	defer func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	if err := openError(t, dir); !errors.Is(err, tokenstore.ErrInUse) {
 		t.Errorf("got %v", err)
 	}
