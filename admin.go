@@ -122,10 +122,7 @@ func (a *adminAPI) backup(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := &backupResponse{ResponseWriter: w, control: http.NewResponseController(w), logger: a.logger}
-	// The request has been read. If its deadline passed, net/http would take the
-	// client for gone.
-	out.deadline(out.control.SetReadDeadline, time.Time{})
+	out := &backupResponse{ResponseWriter: w, control: http.NewResponseController(w)}
 	err = k.Backup(r.Context(), out)
 	switch {
 	case err == nil:
@@ -147,7 +144,6 @@ const backupStall = 10 * time.Second
 type backupResponse struct {
 	http.ResponseWriter
 	control *http.ResponseController
-	logger  *zap.Logger
 	size    int64
 }
 
@@ -159,16 +155,12 @@ func (b *backupResponse) Write(p []byte) (int, error) {
 		h.Set("Content-Disposition", `attachment; filename="`+backupName(time.Now())+`"`)
 		h.Set("X-Content-Type-Options", "nosniff")
 	}
-	b.deadline(b.control.SetWriteDeadline, time.Now().Add(backupStall))
+	if err := b.control.SetWriteDeadline(time.Now().Add(backupStall)); err != nil {
+		return 0, fmt.Errorf("setting a deadline on the admin connection: %w", err)
+	}
 	n, err := b.ResponseWriter.Write(p)
 	b.size += int64(n)
 	return n, err
-}
-
-func (b *backupResponse) deadline(set func(time.Time) error, t time.Time) {
-	if err := set(t); err != nil {
-		b.logger.Warn("a deadline cannot be set on the admin connection", zap.Error(err))
-	}
 }
 
 // backupName is the name of a file with a backup.

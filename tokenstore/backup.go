@@ -135,12 +135,18 @@ type backupContent struct {
 // covered. fn is called for every entry and owns the slices.
 func readBackup(r io.Reader, covered io.Writer, fn func(name, value []byte) error) (backupContent, error) {
 	in := &backupReader{r: bufio.NewReaderSize(r, 64<<10), covered: covered}
-	header := in.next(len(backupMagic) + 8)
-	if in.err != nil || string(header[:len(backupMagic)]) != backupMagic {
+	if magic := in.next(len(backupMagic)); string(magic) != backupMagic {
+		if errors.Is(in.err, io.EOF) || errors.Is(in.err, io.ErrUnexpectedEOF) {
+			in.err = nil // too short for a backup is no backup
+		}
 		return backupContent{}, in.damaged("it does not begin like one of a version that this program knows")
 	}
+	created := in.next(8)
+	if in.err != nil {
+		return backupContent{}, in.damaged("")
+	}
 	var content backupContent
-	content.CreatedAt = time.UnixMilli(int64(binary.BigEndian.Uint64(header[len(backupMagic):]))).UTC()
+	content.CreatedAt = time.UnixMilli(int64(binary.BigEndian.Uint64(created))).UTC()
 	var entries uint64
 	for last := []byte(nil); ; entries++ {
 		size := in.next(1)
