@@ -32,6 +32,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/freshbearer/freshbearer/grant"
+	"github.com/freshbearer/freshbearer/notify"
 	"github.com/freshbearer/freshbearer/tokenstore"
 	"github.com/freshbearer/freshbearer/tokenstore/storetest"
 )
@@ -50,7 +51,7 @@ func openAdminStore(t *testing.T, identity string, store *storetest.Memory) (*gr
 	}
 	k := grant.NewKeeper(vault, grant.Options{})
 	_, _, err = keepers.LoadOrNew(identity, func() (caddy.Destructor, error) {
-		return &sharedKeeper{identity: identity, keeper: k}, nil
+		return &sharedKeeper{identity: identity, keeper: k, deliverer: notify.Start(vault, notify.Options{})}, nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +152,7 @@ func TestAdminEndpoints(t *testing.T) {
 	}
 	k := grant.NewKeeper(vault, grant.Options{})
 	if _, _, err = keepers.LoadOrNew("/stores/two", func() (caddy.Destructor, error) {
-		return &sharedKeeper{identity: "/stores/two", keeper: k}, nil
+		return &sharedKeeper{identity: "/stores/two", keeper: k, deliverer: notify.Start(vault, notify.Options{})}, nil
 	}); err != nil {
 		t.Fatal(err)
 	}
