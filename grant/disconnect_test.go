@@ -170,66 +170,6 @@ func TestDisconnectWhileTheProviderIsDown(t *testing.T) {
 	}
 }
 
-// A crash at any point of a disconnection: once it is durable, the next process
-// completes it.
-func TestCrashInMidDisconnect(t *testing.T) {
-	t.Run("before the revocation", func(t *testing.T) {
-		w := newWorld(t, clockwork.NewRealClock(), picky())
-		gate := w.intuit.Hold(intuittest.EndpointRevoke, realm)
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			_, _ = w.keeper.Disconnect(context.Background(), key)
-		}()
-		<-gate.Arrived()
-		store, first := w.store.Copy(), w.keeper
-		w.open(store)
-		w.keeper.Watch()
-		w.eventually("the next process revokes it", func() bool { return w.ended(key) == nil })
-		gate.Release()
-		<-done
-		if err := first.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	t.Run("after it", func(t *testing.T) {
-		w := newWorld(t, clockwork.NewRealClock(), picky())
-		w.store.FailApply(2, storetest.BeforeApply, errors.New("disk on fire"))
-		if !w.disconnect().RevokePending {
-			t.Error("the record could not be written, and nothing is pending")
-		}
-		w.open(w.store.Copy())
-		if err := w.keeper.AttendDue(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		w.wantEnded()
-	})
-	t.Run("in mid refresh", func(t *testing.T) {
-		w := expired(t, picky())
-		gate := w.intuit.Hold(intuittest.EndpointToken, realm)
-		go func() { _, _ = w.keeper.Token(context.Background(), key) }()
-		<-gate.Arrived()
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		if s, err := w.keeper.Disconnect(ctx, key); err != nil || s.State != tokenstore.StateDisconnected || !s.RevokePending {
-			t.Fatalf("%+v, %v", s, err)
-		}
-		store, first := w.store.Copy(), w.keeper
-		w.open(store)
-		if err := w.keeper.Recover(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.keeper.AttendDue(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		w.wantEnded()
-		gate.Release()
-		if err := first.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
 func TestDisconnectThatCannotBeStored(t *testing.T) {
 	w := newWorld(t, clockwork.NewRealClock(), picky())
 	w.token()
@@ -264,113 +204,49 @@ func TestDisconnectTheGrantOfAnotherClient(t *testing.T) {
 	}
 }
 
-// Closing does not wait for a revocation that hangs: the record remembers it.
-func TestCloseDoesNotWaitForARevocation(t *testing.T) {
+// A human disconnects and connects again at once. The revocation of the old
+// grant is still on its way: the new one must not be made before it arrives,
+// because the provider may end that, too.
+func TestReconnectionWaitsForARevocation(t *testing.T) {
 	w := newWorld(t, clockwork.NewRealClock(), picky())
+	a := w.begin(grant.Link{Caller: "billing", Connection: realm})
+	query := w.consent(a)
 	gate := w.intuit.Hold(intuittest.EndpointRevoke, realm)
-	returned := make(chan struct{})
+	disconnected, connected := make(chan error, 1), make(chan error, 1)
 	go func() {
-		defer close(returned)
-		_, _ = w.keeper.Disconnect(context.Background(), key)
+		_, err := w.keeper.Disconnect(context.Background(), key)
+		disconnected <- err
 	}()
 	<-gate.Arrived()
-	began := time.Now()
-	if err := w.keeper.Close(); err != nil {
-		t.Fatal(err)
-	}
-	<-returned
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("closing took %s", took)
-	}
-	w.open(w.store.Copy())
-	if err := w.keeper.AttendDue(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	w.wantEnded()
-}
-
-// What a flight brings is stored although somebody else has changed something
-// in the record that is not the tokens.
-func TestRecordChangedInMidRefresh(t *testing.T) {
-	w := expired(t, picky())
-	gate := w.intuit.Hold(intuittest.EndpointToken, realm)
-	done := make(chan error, 1)
 	go func() {
-		_, err := w.keeper.Token(t.Context(), key)
-		done <- err
+		_, err := w.finish(a, query)
+		connected <- err
 	}()
-	<-gate.Arrived()
-	r := w.record()
-	r.Owner = "crm"
-	w.save(r)
-	gate.Release()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	if r := w.record(); r.Generation != 2 || r.Owner != "crm" {
-		t.Errorf("generation %d, owner %q", r.Generation, r.Owner)
-	}
-	if w.call(w.token()) != 200 {
-		t.Error("the token does not work")
-	}
-}
-
-// A connection that is deleted and made anew counts its generations anew, too:
-// the flight of the old one must not take it for its own.
-func TestDeletedAndMadeAnewInMidRefresh(t *testing.T) {
-	w := expired(t, intuittest.Behaviour{})
-	gate := w.intuit.Hold(intuittest.EndpointToken, realm)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_, _ = w.keeper.Token(t.Context(), key)
-	}()
-	<-gate.Arrived()
-	if err := w.keeper.Vault().Delete(t.Context(), w.record()); err != nil {
-		t.Fatal(err)
-	}
-	w.seed()
-	anew := w.record()
-	gate.Release()
-	<-done
-	if r := w.record(); !r.RefreshToken.Equal(anew.RefreshToken) || w.intuit.Counters().Revocations != 0 {
-		t.Error("the flight of the deleted connection won over the new one, or ended a grant")
-	}
-}
-
-// The warning of an authorization's end must not close the intent of a refresh
-// that is under way.
-func TestWarningInMidRefresh(t *testing.T) {
-	b := picky()
-	b.HardTTL = 20 * 24 * time.Hour
-	w := expired(t, b, func(r *tokenstore.Record) {
-		r.AuthorizationExpiresAt = time.Now().Add(b.HardTTL)
-		r.DueAt = time.Now().Add(-time.Hour)
-	})
-	gate := w.intuit.Hold(intuittest.EndpointToken, realm)
-	done := make(chan error, 1)
-	go func() {
-		_, err := w.keeper.Token(t.Context(), key)
-		done <- err
-	}()
-	<-gate.Arrived()
-	// It waits for the flight, which is held.
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	if err := w.keeper.AttendDue(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("looking after what is due: %v", err)
-	}
-	if intents, err := w.keeper.Vault().Intents(t.Context()); err != nil || len(intents) != 1 {
-		t.Errorf("%d intents, %v", len(intents), err)
+	select {
+	case err := <-connected:
+		t.Errorf("connected while the revocation was under way: %v", err)
+		connected <- err
+	case <-time.After(200 * time.Millisecond):
 	}
 	gate.Release()
-	if err := <-done; err != nil {
+	if err := errors.Join(<-disconnected, <-connected); err != nil {
+		t.Fatal(err)
+	}
+	if s := w.token(); s.Epoch != 2 || w.call(s) != 200 {
+		t.Errorf("epoch %d does not work", s.Epoch)
+	}
+	// And the other way round: what was connected again is not revoked.
+	before := w.intuit.Counters().Revocations
+	w.failRevoke(intuittest.Fault{Kind: intuittest.FaultUnavailable})
+	w.disconnect()
+	a = w.begin(grant.Link{Caller: "billing", Connection: realm})
+	if _, err := w.finish(a, w.consent(a)); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.keeper.AttendDue(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if r := w.record(); r.Generation != 2 || r.Warned == 0 {
-		t.Errorf("generation %d, %d warnings", r.Generation, r.Warned)
+	if n := w.intuit.Counters().Revocations; n != before || w.call(w.token()) != 200 {
+		t.Errorf("%d revocations of a connection that works", n-before)
 	}
 }

@@ -292,48 +292,6 @@ func TestNoTokenIsSpentWithoutSpace(t *testing.T) {
 	}
 }
 
-func TestCrashInMidRefresh(t *testing.T) {
-	for name, c := range map[string]struct {
-		behaviour intuittest.Behaviour
-		alive     bool
-	}{
-		"grace":  {intuittest.Behaviour{Rotation: intuittest.RotateAlways, Grace: time.Minute}, true},
-		"by age": {intuittest.Behaviour{}, true},
-		"strict": {intuittest.Behaviour{Rotation: intuittest.RotateAlways, RevokeFamily: true}, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := expired(t, c.behaviour)
-			r := w.record()
-			intent := tokenstore.Intent{Key: key, Epoch: r.Epoch, Generation: r.Generation, Time: time.Now()}
-			if err := w.keeper.Vault().PutIntent(t.Context(), intent); err != nil {
-				t.Fatal(err)
-			}
-			// The provider rotated; the answer died with the process.
-			if _, err := w.client.Refresh(t.Context(), r.RefreshToken); err != nil {
-				t.Fatal(err)
-			}
-			w.open(w.store.Copy())
-			before := w.refreshes()
-			if err := w.keeper.Recover(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			// At once, and not when somebody asks: a grace time may be running.
-			w.eventually("a refresh that nobody asked for", func() bool { return w.refreshes() > before })
-			s, err := w.keeper.Token(t.Context(), key)
-			if !c.alive {
-				wantReauthorization(t, err, tokenstore.CauseRefreshResponseLost)
-				return
-			}
-			if err != nil || w.call(s) != 200 {
-				t.Errorf("lost: %v", err)
-			}
-			if intents, _ := w.keeper.Vault().Intents(t.Context()); len(intents) != 0 {
-				t.Error("the intent is still open")
-			}
-		})
-	}
-}
-
 func TestWrongClientIsRepairedByTheRightOne(t *testing.T) {
 	w := expired(t, intuittest.Behaviour{})
 	right := *w.client
@@ -379,50 +337,6 @@ func TestUnreadableRecordDoesNotStopTheStart(t *testing.T) {
 	}
 	_, err := w.keeper.Token(t.Context(), key)
 	wantUnavailable(t, err, grant.ReasonStorage)
-}
-
-func TestReconnectedInMidRefresh(t *testing.T) {
-	w := expired(t, intuittest.Behaviour{})
-	gate := w.intuit.Hold(intuittest.EndpointToken, realm)
-	done := make(chan error, 1)
-	go func() {
-		_, err := w.keeper.Token(t.Context(), key)
-		done <- err
-	}()
-	<-gate.Arrived()
-	fresh := w.intuit.Connect(realm)
-	r := w.record()
-	r.Epoch, r.Generation = r.Epoch+1, r.Generation+1
-	r.AccessToken, r.RefreshToken = secret.New(fresh.AccessToken), secret.New(fresh.RefreshToken)
-	r.AccessExpiresAt = fresh.AccessTokenExpiresAt
-	w.save(r)
-	gate.Release()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	s := w.token()
-	if r := w.record(); s.Epoch != 2 || !r.RefreshToken.Equal(secret.New(fresh.RefreshToken)) {
-		t.Errorf("epoch %d: the older flight won over the new authorization", s.Epoch)
-	}
-}
-
-func TestDeletedInMidRefresh(t *testing.T) {
-	w := expired(t, intuittest.Behaviour{})
-	gate := w.intuit.Hold(intuittest.EndpointToken, realm)
-	done := make(chan error, 1)
-	go func() {
-		_, err := w.keeper.Token(t.Context(), key)
-		done <- err
-	}()
-	<-gate.Arrived()
-	if err := w.keeper.Vault().Delete(t.Context(), w.record()); err != nil {
-		t.Fatal(err)
-	}
-	gate.Release()
-	wantReauthorization(t, <-done, tokenstore.CauseNeverConnected)
-	if _, err := w.keeper.Vault().Load(t.Context(), key); !errors.Is(err, tokenstore.ErrNotFound) {
-		t.Errorf("the flight brought the connection back: %v", err)
-	}
 }
 
 func TestNothingSecretIsLogged(t *testing.T) {
