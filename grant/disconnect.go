@@ -138,6 +138,15 @@ func (k *Keeper) giveBackSoon(key tokenstore.Key) <-chan struct{} {
 	return done
 }
 
+const (
+	// maxRevocations may be under way at once. They do not share the places of
+	// refreshes: an endpoint for revocations that hangs must hold up nobody who
+	// waits for a token.
+	maxRevocations = 4
+	// revokeLimit bounds one. A human who authorizes again waits for it.
+	revokeLimit = 20 * time.Second
+)
+
 // giveBack revokes a grant that was given up, and then forgets its tokens.
 func (k *Keeper) giveBack(ctx context.Context, key tokenstore.Key) error {
 	c, err := k.connection(ctx, key)
@@ -153,9 +162,9 @@ func (k *Keeper) giveBack(ctx context.Context, key tokenstore.Key) error {
 			return fmt.Errorf("waiting for a refresh: %w", ctx.Err())
 		}
 	}
-	turn := k.slots.enter(true)
-	defer k.slots.leave(turn)
-	if err := k.slots.wait(ctx, turn); err != nil {
+	turn := k.revocations.enter(true)
+	defer k.revocations.leave(turn)
+	if err := k.revocations.wait(ctx, turn); err != nil {
 		return fmt.Errorf("waiting in line: %w", err)
 	}
 	// An authorization that is being redeemed is newer than this one: its
@@ -218,6 +227,8 @@ func (k *Keeper) revoke(ctx context.Context, r *tokenstore.Record, token secret.
 		// Its refusal of somebody else's token would read as "already gone".
 		return errors.New("the grant was issued to another client id")
 	}
+	ctx, cancel := context.WithTimeout(ctx, revokeLimit)
+	defer cancel()
 	if err := in.Client.Revoke(ctx, token); err != nil && !errors.Is(err, provider.ErrAlreadyRevoked) {
 		return err
 	}
@@ -247,10 +258,6 @@ func (k *Keeper) handOver(ctx context.Context, c *connection, w *write, stored *
 	return snap, nil // connected again
 }
 
-// orphanLimit bounds the revocation of a token that has no record. A flight
-// waits for it.
-const orphanLimit = 10 * time.Second
-
 // revokeOrphan revokes a token that came for a connection that is not stored
 // any more. There is no record to remember it by, so it is tried once, and a
 // human is told if that fails.
@@ -258,9 +265,7 @@ func (k *Keeper) revokeOrphan(w *write) {
 	if w.brought.Empty() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(k.life, orphanLimit)
-	defer cancel()
-	if err := k.revoke(ctx, w.next, w.brought); err != nil {
+	if err := k.revoke(k.life, w.next, w.brought); err != nil {
 		k.logger.Error("the grant of a connection that was deleted in mid refresh could not be revoked; end it at the provider",
 			k.fields(w.next, zap.Error(err))...)
 		return

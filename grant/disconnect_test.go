@@ -250,3 +250,44 @@ func TestReconnectionWaitsForARevocation(t *testing.T) {
 		t.Errorf("%d revocations of a connection that works", n-before)
 	}
 }
+
+// The endpoint for revocations hangs: nobody waits for it but those who
+// disconnect.
+func TestRevocationsThatHangHoldUpNobody(t *testing.T) {
+	w := expired(t, picky())
+	keys := w.many(20)
+	w.failRevoke(intuittest.Fault{Kind: intuittest.FaultHang, Times: -1})
+	ctx, hangUp := context.WithCancel(t.Context())
+	done := make(chan []error, 1)
+	go func() {
+		_, errs := all(len(keys), func(i int) (*grant.Snapshot, error) { return w.keeper.Disconnect(ctx, keys[i]) })
+		done <- errs
+	}()
+	w.eventually("all are disconnected", func() bool {
+		for _, key := range keys {
+			if s, err := w.keeper.Peek(t.Context(), key); err != nil || s.State != tokenstore.StateDisconnected {
+				return false
+			}
+		}
+		return true
+	})
+	// The revocations give up after FlightLimit, 10s.
+	soon, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if s, err := w.keeper.Token(soon, key); err != nil || w.call(s) != 200 {
+		t.Errorf("a refresh stands in line behind revocations: %v", err)
+	}
+	hangUp()
+	for i, err := range <-done {
+		if err != nil {
+			t.Errorf("disconnection %d: %v", i, err)
+		}
+	}
+	began := time.Now()
+	if err := w.keeper.Close(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("closing took %s", took)
+	}
+}

@@ -104,10 +104,11 @@ type Keeper struct {
 
 	telling telling
 
-	slots    *slots
-	ends     keyLocks
-	breakers sync.Map // token URL to *breaker
-	heard    sync.Map // token URL to *witnesses
+	slots       *slots
+	revocations *slots
+	ends        keyLocks
+	breakers    sync.Map // token URL to *breaker
+	heard       sync.Map // token URL to *witnesses
 	// statusPages are the providers', by URL.
 	statusPages sync.Map // string to *provider.StatusPage
 	// began is when this keeper began: it has seen nothing before.
@@ -159,7 +160,7 @@ func NewKeeper(vault *tokenstore.Vault, opts Options) *Keeper {
 	}
 	k.began = k.clock.Now()
 	k.telling.init()
-	k.slots = newSlots(opts.MaxRefreshes)
+	k.slots, k.revocations = newSlots(opts.MaxRefreshes), newSlots(maxRevocations)
 	k.released = make(chan struct{})
 	if k.Hold() == nil {
 		close(k.released)
