@@ -245,7 +245,8 @@ func (s *Server) useCode(client *Client, form url.Values) (g *grant, code, descr
 	if c.clientID != client.ID {
 		return nil, "invalid_grant", descOtherClient
 	}
-	if c.redirectURI != form.Get("redirect_uri") {
+	// Intuit's FAQ: it must be the one of the consent, and still be registered.
+	if uri := form.Get("redirect_uri"); c.redirectURI != uri || client.redirectProblem(uri) != "" {
 		return nil, "invalid_grant", "Invalid redirect_uri"
 	}
 	if c.grant != nil {
