@@ -34,16 +34,23 @@ type Failure string
 
 // The failures. Who can repair each is the page's to tell.
 const (
-	// FailureState: the callback belongs to no authorization that was begun
-	// here, in this browser, in the last ten minutes, or it came twice.
+	// FailureState: the callback belongs to no authorization that is known to
+	// have been begun here, in this browser.
 	FailureState Failure = "state_unknown"
+	// FailureUsed: the authorization was ended before, by another callback.
+	FailureUsed Failure = "state_used"
+	// FailureExpired: the human came back too late.
+	FailureExpired Failure = "state_expired"
+	// FailureChanged: the integration is another client than the one that the
+	// human agreed to.
+	FailureChanged Failure = "settings_changed"
 	// FailureDenied: the human said no.
 	FailureDenied Failure = "access_denied"
 	// FailureProvider: the provider returned another error, see Detail.
 	FailureProvider Failure = "provider_error"
 	// FailureCallback: the callback's parameters are missing or doubled.
 	FailureCallback Failure = "callback_malformed"
-	// FailureCode: the provider refuses the code.
+	// FailureCode: the provider refuses the code, see Causes.
 	FailureCode Failure = "code_refused"
 	// FailureClient: the provider refuses the operator's client id or secret.
 	FailureClient Failure = "client_refused"
@@ -64,6 +71,11 @@ const (
 // secret, and nothing that strangers chose but Detail, which is cleaned.
 type AuthorizationError struct {
 	Failure Failure
+	// Causes say why a code was refused: one if it is known, else those that
+	// are possible, the most likely first.
+	Causes []CodeCause
+	// CodeAge is the most that a refused code can have been old.
+	CodeAge time.Duration
 	Detail  string
 	TraceID string
 	// ReturnURL is the link's, if the state was ours.
@@ -84,6 +96,10 @@ func (e *AuthorizationError) Unwrap() error { return e.Err }
 // authorizationLife is how long a human may take at the provider's page; the
 // code's own life is at most as long (RFC 6749 §4.1.2).
 const authorizationLife = 10 * time.Minute
+
+// onceKept is how long states and codes are remembered: longer than they are
+// good, so that who comes too late, or twice, can be told so.
+const onceKept = 2 * authorizationLife
 
 const stateKind = "state"
 
@@ -107,6 +123,10 @@ type begun struct {
 	// not send it elsewhere (RFC 9700 §4.4, mix-up).
 	ClientID string `json:"client_id"`
 	TokenURL string `json:"token_url"`
+	// RedirectURL is the one that the code is for. It is redeemed with the same
+	// (RFC 6749 §4.1.3), even if a reload has brought another.
+	RedirectURL string    `json:"redirect_url"`
+	At          time.Time `json:"at"`
 }
 
 // ErrNotConfigured says that no integration has the name.
@@ -127,18 +147,21 @@ func (k *Keeper) BeginAuthorization(ctx context.Context, link Link) (*Authorizat
 		return nil, err
 	}
 	state, cookie := provider.NewState(), provider.NewState()
+	now := k.clock.Now()
 	b := begun{
-		Link:       link,
-		CookieHash: hash(cookie),
-		Verifier:   provider.NewVerifier(),
-		ClientID:   in.Client.ClientID,
-		TokenURL:   in.Client.Endpoints.TokenURL,
+		Link:        link,
+		CookieHash:  hash(cookie),
+		Verifier:    provider.NewVerifier(),
+		ClientID:    in.Client.ClientID,
+		TokenURL:    in.Client.Endpoints.TokenURL,
+		RedirectURL: in.Client.RedirectURL,
+		At:          now,
 	}
 	value, err := json.Marshal(b)
 	if err != nil {
 		return nil, fmt.Errorf("encoding an authorization: %w", err)
 	}
-	if err := k.vault.PutOnce(ctx, stateKind, state, value, k.clock.Now().Add(authorizationLife)); err != nil {
+	if err := k.vault.PutOnce(ctx, stateKind, state, value, now.Add(onceKept)); err != nil {
 		return nil, fmt.Errorf("storing an authorization: %w", err)
 	}
 	return &Authorization{
@@ -186,10 +209,7 @@ func StateCookie(state string) string {
 
 // takeState redeems the state. It is gone afterwards, whatever follows: of two
 // callbacks with one state at most one goes on.
-func (k *Keeper) takeState(ctx context.Context, state, cookie string) (*begun, error) {
-	if state == "" || len(state) > 128 {
-		return nil, &AuthorizationError{Failure: FailureState}
-	}
+func (k *Keeper) takeState(ctx context.Context, state string) (*begun, error) {
 	value, err := k.vault.Take(ctx, stateKind, state, k.clock.Now())
 	if errors.Is(err, tokenstore.ErrNotFound) {
 		return nil, &AuthorizationError{Failure: FailureState}
@@ -201,10 +221,13 @@ func (k *Keeper) takeState(ctx context.Context, state, cookie string) (*begun, e
 	if err := json.Unmarshal(value, &b); err != nil {
 		return nil, &AuthorizationError{Failure: FailureStorage, Err: err}
 	}
-	if subtle.ConstantTimeCompare(b.CookieHash, hash(cookie)) != 1 {
-		return nil, &AuthorizationError{Failure: FailureState}
-	}
 	return &b, nil
+}
+
+// sameBrowser tells whether the cookie is the one that the browser got which
+// began the authorization.
+func (b *begun) sameBrowser(cookie string) bool {
+	return subtle.ConstantTimeCompare(b.CookieHash, hash(cookie)) == 1
 }
 
 // only returns the one value of a query parameter; RFC 6749 §3.1 forbids

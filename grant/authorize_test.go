@@ -18,6 +18,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -92,8 +93,12 @@ func TestAuthorization(t *testing.T) {
 		t.Error("the new grant does not work")
 	}
 	// A code cannot be redeemed twice, nor a state.
-	_, err = w.finish(a, query)
-	wantFailure(t, err, grant.FailureState)
+	if again, err := w.finish(a, query); err != nil || !reflect.DeepEqual(again, result) {
+		t.Errorf("the same callback from the same browser: %+v, %v", again, err)
+	}
+	if r := w.record(); r.Epoch != 2 {
+		t.Errorf("epoch %d after the same callback", r.Epoch)
+	}
 	if n := w.intuit.Counters().CodeExchanges; n != 1 {
 		t.Errorf("%d exchanges", n)
 	}
@@ -103,17 +108,14 @@ func TestParallelCallbacks(t *testing.T) {
 	w := newWorld(t, clockwork.NewRealClock(), intuittest.Behaviour{})
 	a := w.begin(grant.Link{Caller: "billing"})
 	query := w.consent(a)
-	_, errs := all(100, func(int) (grant.Result, error) { return w.finish(a, query) })
-	good := 0
-	for _, err := range errs {
-		if err == nil {
-			good++
-			continue
+	results, errs := all(100, func(int) (grant.Result, error) { return w.finish(a, query) })
+	for i, err := range errs {
+		if err != nil || results[i].Connection != realm {
+			t.Errorf("%+v, %v", results[i], err)
 		}
-		wantFailure(t, err, grant.FailureState)
 	}
-	if n := w.intuit.Counters().CodeExchanges; good != 1 || n != 1 {
-		t.Errorf("%d successes, %d exchanges", good, n)
+	if n, r := w.intuit.Counters(), w.record(); n.CodeExchanges != 1 || n.CodeReuses != 0 || r.Epoch != 2 {
+		t.Errorf("%d exchanges, epoch %d", n.CodeExchanges, r.Epoch)
 	}
 }
 
@@ -251,9 +253,22 @@ func TestAuthorizationExpires(t *testing.T) {
 	w := newWorld(t, clock, intuittest.Behaviour{})
 	a := w.begin(grant.Link{Caller: "billing"})
 	query := w.consent(a)
-	clock.Advance(10*time.Minute + time.Second)
+	late := w.begin(grant.Link{Caller: "billing"})
+	lateQuery := w.consent(late)
+	clock.Advance(10 * time.Minute)
+	for range 2 {
+		// By then the browser has dropped the cookie.
+		_, err := w.finish(&grant.Authorization{}, query)
+		wantFailure(t, err, grant.FailureExpired)
+	}
 	_, err := w.finish(a, query)
+	wantFailure(t, err, grant.FailureExpired)
+	clock.Advance(10 * time.Minute)
+	_, err = w.finish(late, lateQuery)
 	wantFailure(t, err, grant.FailureState)
+	if n := w.intuit.Counters().CodeExchanges; n != 0 {
+		t.Errorf("%d exchanges", n)
+	}
 }
 
 func TestAuthorizationRepairsADeadGrant(t *testing.T) {

@@ -70,31 +70,55 @@ func (k *Keeper) FinishAuthorization(ctx context.Context, cb Callback) (Result, 
 }
 
 func (k *Keeper) finish(ctx context.Context, cb Callback) (Result, error) {
-	result, err := k.accept(ctx, cb)
+	state, single := only(cb.Query, "state")
+	switch {
+	case !single:
+		return Result{}, k.told(cb, &AuthorizationError{Failure: FailureCallback})
+	case state == "" || len(state) > 128:
+		return Result{}, k.told(cb, &AuthorizationError{Failure: FailureState})
+	}
+	a, first := k.arrive(cb, state)
+	if !first {
+		return a.again(ctx, cb)
+	}
+	defer k.remember(a)
+	if a.begun, a.err = k.takeState(ctx, state); a.err == nil {
+		a.result, a.err = k.accept(ctx, cb, a.begun)
+	}
+	a.err = k.told(cb, a.err)
+	return a.result, a.err
+}
+
+// told logs what was wrong with a callback, if anything was.
+func (k *Keeper) told(cb Callback, err error) error {
 	var e *AuthorizationError
-	if err == nil || !errors.As(err, &e) {
-		return result, err
+	if !errors.As(err, &e) {
+		return err
 	}
 	level := zap.WarnLevel
 	switch e.Failure {
-	case FailureDenied, FailureState:
+	case FailureDenied, FailureState, FailureExpired, FailureChanged:
 		level = zap.InfoLevel // what people do
 	case FailureStorage:
 		level = zap.ErrorLevel
 	}
-	k.logger.Log(level, "authorization failed", zap.String("integration", cb.Integration),
-		zap.String("failure", string(e.Failure)), zap.String("trace_id", e.TraceID), zap.Error(e.Err))
-	return Result{}, e
+	fields := []zap.Field{zap.String("integration", cb.Integration), zap.String("failure", string(e.Failure)),
+		zap.String("trace_id", e.TraceID), zap.Error(e.Err)}
+	if len(e.Causes) > 0 {
+		fields = append(fields, zap.Any("possible_causes", e.Causes), zap.Duration("code_age_at_most", e.CodeAge))
+	}
+	k.logger.Log(level, "authorization failed", fields...)
+	return e
 }
 
-func (k *Keeper) accept(ctx context.Context, cb Callback) (Result, error) {
-	state, single := only(cb.Query, "state")
-	if !single {
-		return Result{}, &AuthorizationError{Failure: FailureCallback}
-	}
-	b, err := k.takeState(ctx, state, cb.Cookie)
-	if err != nil {
-		return Result{}, err
+func (k *Keeper) accept(ctx context.Context, cb Callback, b *begun) (Result, error) {
+	switch {
+	// A former version noted no time, and kept the state no longer than it was
+	// good. The browser drops the cookie at the same time.
+	case !b.At.IsZero() && k.clock.Now().Sub(b.At) >= authorizationLife:
+		return Result{}, &AuthorizationError{Failure: FailureExpired, ReturnURL: b.Link.ReturnURL}
+	case !b.sameBrowser(cb.Cookie):
+		return Result{}, &AuthorizationError{Failure: FailureState}
 	}
 	result, err := k.redeem(ctx, cb, b)
 	var e *AuthorizationError
@@ -106,9 +130,11 @@ func (k *Keeper) accept(ctx context.Context, cb Callback) (Result, error) {
 
 func (k *Keeper) redeem(ctx context.Context, cb Callback, b *begun) (Result, error) {
 	in := k.integration(cb.Integration)
-	if in == nil || b.Link.Integration != cb.Integration ||
-		b.ClientID != in.Client.ClientID || b.TokenURL != in.Client.Endpoints.TokenURL {
+	if in == nil || b.Link.Integration != cb.Integration {
 		return Result{}, &AuthorizationError{Failure: FailureState}
+	}
+	if b.ClientID != in.Client.ClientID || b.TokenURL != in.Client.Endpoints.TokenURL {
+		return Result{}, &AuthorizationError{Failure: FailureChanged}
 	}
 	code, err := codeOf(cb.Query)
 	if err != nil {
@@ -125,9 +151,9 @@ func (k *Keeper) redeem(ctx context.Context, cb Callback, b *begun) (Result, err
 		return Result{}, &AuthorizationError{Failure: FailureUnavailable, Err: err}
 	}
 	defer unlock()
-	tokens, err := in.Client.Exchange(ctx, code, b.Verifier)
+	tokens, err := k.exchange(ctx, in, b, code)
 	if err != nil {
-		return Result{}, exchangeError(tokenError(err))
+		return Result{}, err
 	}
 	// Nothing binds the account in the callback to the code: whoever edits it
 	// would overwrite somebody else's connection.
@@ -177,17 +203,6 @@ func clean(s string) string {
 		}
 	}
 	return string(out)
-}
-
-func exchangeError(e *provider.TokenError) *AuthorizationError {
-	failure := FailureUnavailable
-	switch e.Outcome {
-	case provider.OutcomeInvalidGrant:
-		failure = FailureCode
-	case provider.OutcomeClientRefused:
-		failure = FailureClient
-	}
-	return &AuthorizationError{Failure: failure, Detail: e.Description, TraceID: e.TraceID, Err: e}
 }
 
 // proofTries is how often the account is asked for: the code is spent, so a

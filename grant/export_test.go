@@ -18,3 +18,9 @@ import "context"
 
 // AttendDue lets tests look when they like, and not once an hour.
 func (k *Keeper) AttendDue(ctx context.Context) error { return k.attendDue(ctx) }
+
+// Arrivals lets tests see how many callbacks are remembered.
+func (k *Keeper) Arrivals() (n int) {
+	k.arrivals.Range(func(any, any) bool { n++; return true })
+	return n
+}

@@ -98,6 +98,10 @@ type Keeper struct {
 	sweptAt time.Time
 	begun   int
 
+	// arrivals are the callbacks of late, by the hash of their state.
+	arrivals    sync.Map // [sha256.Size]byte to *arrival
+	arrivalsNow atomic.Int64
+
 	// skewToldAt is when a difference of clocks was last logged, in Unix
 	// nanoseconds.
 	skewToldAt atomic.Int64

@@ -71,6 +71,9 @@ type Result struct {
 	Account     string `json:"a,omitempty"`
 	// Failure is empty after a success.
 	Failure Failure `json:"f,omitempty"`
+	// Causes and CodeAge, in seconds, are those of an AuthorizationError.
+	Causes  []CodeCause `json:"k,omitempty"`
+	CodeAge int64       `json:"o,omitempty"`
 	// Detail is a cleaned text from the provider, TraceID its id.
 	Detail    string `json:"d,omitempty"`
 	TraceID   string `json:"t,omitempty"`

@@ -313,7 +313,7 @@ func TestNewGrantThatCannotBeStored(t *testing.T) {
 	w := newWorld(t, clockwork.NewRealClock(), intuittest.Behaviour{ReconsentReplaces: true})
 	a := w.begin(grant.Link{Caller: "billing"})
 	query := w.consent(a)
-	w.store.FailApply(2, storetest.BeforeApply, errors.New("input/output error")) // 1 redeems the state
+	w.store.FailApply(3, storetest.BeforeApply, errors.New("input/output error")) // 1 redeems the state, 2 notes the code
 	if _, err := w.finish(a, query); err != nil {
 		t.Fatal(err)
 	}

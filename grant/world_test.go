@@ -36,6 +36,9 @@ import (
 
 const realm = intuittest.DefaultRealm
 
+// otherClientID is a client of another app.
+const otherClientID = "other-client-id"
+
 var key = tokenstore.Key{Integration: "quickbooks", Connection: realm}
 
 // world is a keeper, its store and the Intuit it talks to.
@@ -56,7 +59,11 @@ type world struct {
 func newWorld(t *testing.T, clock clockwork.Clock, b intuittest.Behaviour) *world {
 	t.Helper()
 	w := &world{t: t, clock: clock}
-	w.intuit = intuittest.NewServer(intuittest.Config{Now: clock.Now, Behaviour: b})
+	w.intuit = intuittest.NewServer(intuittest.Config{
+		ClientID: intuittest.DefaultClientID, ClientSecret: intuittest.DefaultClientSecret,
+		Clients: []intuittest.Client{{ID: otherClientID, Secret: "other-secret"}},
+		Now:     clock.Now, Behaviour: b,
+	})
 	t.Cleanup(w.intuit.Close)
 	var err error
 	if w.ring, err = tokenstore.ParseKeyring(tokenstore.GenerateKey()); err != nil {
