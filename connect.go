@@ -123,7 +123,10 @@ func (h *ConnectHandler) browser(w http.ResponseWriter, r *http.Request, serve f
 		return methodNotAllowed(http.MethodGet)
 	}
 	if !sameHost(r.Host, h.integration.redirect) {
-		return &problem{Kind: kindMisdirected}
+		// Behind the redirect URL's back, a code would be refused as well.
+		return &problem{Kind: kindMisdirected, Detail: "This page is at " + originOf(h.integration.redirect) +
+			", by the redirect_url of this proxy, and was asked for under another host name. If that name is the right one, " +
+			"the person who runs the proxy must correct redirect_url; if a proxy in front changes it, that must pass the Host field on."}
 	}
 	keeper, err := h.keeper()
 	if err != nil {
@@ -199,10 +202,11 @@ func (h *ConnectHandler) cookieName(name string) string {
 func (h *ConnectHandler) callback(w http.ResponseWriter, r *http.Request, keeper *grant.Keeper) error {
 	query := r.URL.Query()
 	name := grant.StateCookie(query.Get("state"))
+	// The cookie stays until its end: if the browser sends this callback again,
+	// it proves that the answer is for the same eyes.
 	cookie := ""
 	if c, err := r.Cookie(h.cookieName(name)); err == nil {
 		cookie = c.Value
-		http.SetCookie(w, h.cookie(name, "", -1))
 	}
 	result, err := keeper.FinishAuthorization(r.Context(), grant.Callback{
 		Integration: h.integration.name,
@@ -215,6 +219,7 @@ func (h *ConnectHandler) callback(w http.ResponseWriter, r *http.Request, keeper
 		var failed *grant.AuthorizationError
 		if errors.As(err, &failed) {
 			result.Failure, result.Detail = failed.Failure, failed.Detail
+			result.Causes, result.CodeAge = failed.Causes, int64(failed.CodeAge/time.Second)
 			result.TraceID, result.ReturnURL = failed.TraceID, failed.ReturnURL
 		}
 	}

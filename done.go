@@ -30,8 +30,23 @@ var failureWords = map[grant.Failure]struct {
 }{
 	grant.FailureState: {
 		http.StatusBadRequest,
-		"This sign-in was not started in this browser, took longer than ten minutes, or was already used.",
+		"This sign-in was not started in this browser, or it is long over.",
 		"Go back to the app and start again, in one browser window.",
+	},
+	grant.FailureUsed: {
+		http.StatusGone,
+		"This sign-in was used before, and each works once. Nothing has changed now.",
+		"If the app says that the company is connected, nothing is left to do. Otherwise go back to the app and start again, in one browser window.",
+	},
+	grant.FailureExpired: {
+		http.StatusGone,
+		"This sign-in took longer than ten minutes, so it is not valid any more.",
+		"Nothing was connected. Go back to the app and start again.",
+	},
+	grant.FailureChanged: {
+		http.StatusConflict,
+		"The keys of this app were changed while you signed in.",
+		"Nothing was connected. Go back to the app and start again.",
 	},
 	grant.FailureDenied: {
 		http.StatusOK,
@@ -47,12 +62,6 @@ var failureWords = map[grant.Failure]struct {
 		http.StatusBadRequest,
 		"%s sent this browser back in a way that cannot be understood.",
 		"Go back to the app and start again.",
-	},
-	grant.FailureCode: {
-		http.StatusBadGateway,
-		"%s did not accept its own answer: it was too old, was used twice, or belongs to another redirect URL or client ID.",
-		"Go back to the app and start again. If it happens again, the person who runs the app should compare " +
-			"redirect_url, client_id and environment with the registration at %s.",
 	},
 	grant.FailureClient: {
 		http.StatusBadGateway,
@@ -111,12 +120,20 @@ func (h *ConnectHandler) donePage(r grant.Result) (pages.Page, int) {
 			Detail: []string{"You can close this window."}, Technical: technical, Action: back,
 		}, http.StatusOK
 	}
+	if r.Failure == grant.FailureCode {
+		return codePage(r, title, technical, back)
+	}
 	words, ok := failureWords[r.Failure]
 	if !ok {
 		words = failureWords[grant.FailureCallback]
 	}
+	kind, heading := pages.Failure, "Not connected to "+title
+	if r.Failure == grant.FailureUsed {
+		// The first time may have been a success.
+		kind, heading = pages.Info, "Already used"
+	}
 	return pages.Page{
-		Kind: pages.Failure, Title: "Not connected to " + title,
+		Kind: kind, Title: heading,
 		Lead:   named(words.lead, title),
 		Detail: []string{named(words.repair, title)}, Technical: technical, Action: back,
 	}, words.status

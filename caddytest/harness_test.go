@@ -192,6 +192,7 @@ func (s *system) addSite(name string, behaviour intuittest.Behaviour) *site {
 	s.t.Helper()
 	in := intuittest.NewServer(intuittest.Config{
 		ClientID: intuittest.DefaultClientID, ClientSecret: intuittest.DefaultClientSecret,
+		Clients: []intuittest.Client{{ID: otherClientID, Secret: "other-secret"}},
 		Companies: []intuittest.Company{
 			{RealmID: realmOne, Name: "Sandbox Company US 1"},
 			{RealmID: realmTwo, Name: "Craig's Design and Landscaping"},

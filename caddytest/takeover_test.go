@@ -170,7 +170,7 @@ func TestConnectWhileIntuitFails(t *testing.T) {
 	for kind, words := range map[intuittest.FaultKind]string{
 		intuittest.FaultUnavailable:   "QuickBooks did not answer",
 		intuittest.FaultInvalidClient: "does not accept this app",
-		intuittest.FaultInvalidGrant:  "did not accept its own answer",
+		intuittest.FaultInvalidGrant:  "refused the code of this sign-in, and does not say why",
 		intuittest.FaultNoAccessToken: "QuickBooks did not answer",
 	} {
 		c := walker(t)

@@ -56,11 +56,16 @@ type Page struct {
 	Lead string
 	// Detail are paragraphs under it.
 	Detail []string
+	// Cases are what may be the matter, in the order to look at them.
+	Cases []Case
 	// Technical is folded away; it is what support will ask for.
 	Technical []Field
 	// Action is the one thing to do next. The zero value is none.
 	Action Action
 }
+
+// Case is a thing that may be the matter, and who can do what about it.
+type Case struct{ What, Who, Do string }
 
 // Field is a name and its value. One without a value is left out.
 type Field struct{ Name, Value string }
