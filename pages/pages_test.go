@@ -103,6 +103,7 @@ func full(text, address string) Page {
 		Title:     text,
 		Lead:      text,
 		Detail:    []string{text, text},
+		Cases:     []Case{{What: text, Who: text, Do: text}, {What: text, Do: text}},
 		Technical: []Field{{Name: text, Value: text}},
 		Action:    Action{Label: text, URL: address},
 	}
@@ -147,12 +148,14 @@ func TestPage(t *testing.T) {
 		Kind:      Success,
 		Title:     "Connected",
 		Lead:      "QuickBooks is connected.",
+		Cases:     []Case{{"It was late.", "You", "Start again."}, {What: "Rain.", Do: "Wait."}},
 		Technical: []Field{{"Company", "9130"}, {"Trace", ""}},
 	}).Body.String()
 	for _, want := range []string{
 		"<!DOCTYPE html>", `<html lang="en">`, `name="viewport"`, "prefers-color-scheme: dark",
 		"<title>Connected</title>", `<main class="success">`, "<h1>Connected</h1>",
 		`<p class="lead">QuickBooks is connected.</p>`, "<dt>Company</dt><dd>9130</dd>",
+		"<ol>\n<li><strong>It was late.</strong><br><em>You:</em> Start again.</li>\n<li><strong>Rain.</strong><br>Wait.</li>\n</ol>",
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the page lacks %s:\n%s", want, body)
