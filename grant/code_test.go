@@ -162,17 +162,25 @@ func TestCodeThatIsRefused(t *testing.T) {
 // A code that was redeemed here is not sent again, not even after a restart:
 // Intuit would end the grant for it.
 func TestCodeThatWasRedeemedHere(t *testing.T) {
-	for name, restart := range map[string]bool{"at once": false, "after a restart": true} {
+	for name, c := range map[string]struct {
+		restart bool
+		later   time.Duration
+	}{
+		"at once": {}, "after a restart": {restart: true}, "as long as codes live": {later: 10 * time.Minute},
+	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, clockwork.NewRealClock(), intuittest.Behaviour{IgnorePKCE: true})
-			first, second := w.begin(grant.Link{Caller: "billing"}), w.begin(grant.Link{Caller: "billing"})
+			clock := clockwork.NewFakeClockAt(time.Now())
+			w := newWorld(t, clock, intuittest.Behaviour{IgnorePKCE: true})
+			first := w.begin(grant.Link{Caller: "billing"})
 			query := w.consent(first)
 			if _, err := w.finish(first, query); err != nil {
 				t.Fatal(err)
 			}
-			if restart {
+			if c.restart {
 				w.open(w.store.Copy())
 			}
+			clock.Advance(c.later)
+			second := w.begin(grant.Link{Caller: "billing"}) // forgets what has expired
 			stolen := w.consent(second)
 			stolen.Set("code", query.Get("code"))
 			_, err := w.finish(second, stolen)
