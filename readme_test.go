@@ -17,6 +17,7 @@ package freshbearer
 import (
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -42,6 +43,41 @@ func TestReadmeCaddyfiles(t *testing.T) {
 		}
 		if formatted := caddyfile.Format(block[1]); string(formatted) != string(block[1]) {
 			t.Errorf("Caddyfile %d is not formatted:\n%s", i+1, formatted)
+		}
+	}
+}
+
+var (
+	anchorLink = regexp.MustCompile(`\]\((?:invalid_grant\.md)?#([^)]+)\)`)
+	heading    = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	notInSlug  = regexp.MustCompile(`[^a-z0-9_ -]`)
+)
+
+// Every cause that the code knows is explained, and every link inside the page
+// leads somewhere.
+func TestInvalidGrantPage(t *testing.T) {
+	page, err := os.ReadFile("docs/invalid_grant.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slugs := make(map[string]bool)
+	for _, h := range heading.FindAllSubmatch(page, -1) {
+		text := notInSlug.ReplaceAllString(strings.ToLower(string(h[1])), "")
+		slugs[strings.ReplaceAll(text, " ", "-")] = true
+	}
+	for cause := range causes {
+		if !slugs[string(cause)] {
+			t.Errorf("the page has no section %s", cause)
+		}
+	}
+	for cause := range codeWords {
+		if !strings.Contains(string(page), "`"+string(cause)+"`") {
+			t.Errorf("the page does not name %s", cause)
+		}
+	}
+	for _, link := range anchorLink.FindAllSubmatch(page, -1) {
+		if !slugs[string(link[1])] {
+			t.Errorf("nothing is at #%s", link[1])
 		}
 	}
 }
