@@ -37,10 +37,11 @@ const (
 // revoked: the grant is already gone.
 var ErrAlreadyRevoked = errors.New("the token is not valid any more")
 
-// RequestError is the error of a failed Client.Revoke or Client.Account. It
+// RequestError is the error of a failed request that is not a token request. It
 // holds no secret and nothing of the answer's body.
 type RequestError struct {
-	// Request says what was tried: "revoke" or "account".
+	// Request says what was tried: "revoke", "account", "probe", "reach" or
+	// "discovery".
 	Request string
 	// Status is the HTTP status, 0 if there was no answer.
 	Status  int

@@ -94,6 +94,40 @@ type Provider interface {
 	// RevokeRequest makes the request, without client credentials, that
 	// revokes the grant that token belongs to.
 	RevokeRequest(revokeURL string, token secret.String) (*http.Request, error)
+
+	// UnknownRefreshToken returns a text in the form of a refresh token that
+	// never was one: the server's answer to it tells what it thinks of the
+	// client, and costs nothing.
+	UnknownRefreshToken() secret.String
+
+	// Examine tells what is wrong with a registration by the provider's own
+	// rules, in an order that stays the same; nil if nothing is known to be.
+	Examine(r Registration) []Advice
+}
+
+// Registration is a client registration as it is configured.
+type Registration struct {
+	Environment string
+	RedirectURL *url.URL
+	Scopes      []string
+	// APIs are the origins in use, by name: see Endpoints.
+	APIs map[string]string
+}
+
+// The settings that an Advice is about.
+const (
+	AboutEnvironment = "environment"
+	AboutRedirectURL = "redirect_url"
+	AboutScopes      = "scopes"
+)
+
+// Advice is what a provider's rules say against a registration.
+type Advice struct {
+	About string
+	// Fault says that it cannot work; else it may not be what was meant.
+	Fault bool
+	// Message and Repair are texts for the operator.
+	Message, Repair string
 }
 
 // Endpoints are the addresses of a provider in one environment.
@@ -101,6 +135,9 @@ type Endpoints struct {
 	AuthorizeURL string
 	TokenURL     string
 	RevokeURL    string
+	// DiscoveryURL is where the server describes itself (OpenID Connect
+	// Discovery 1.0 §4, RFC 8414 §3); empty if it does not.
+	DiscoveryURL string
 	// StatusPage is the base URL of a Statuspage; empty if there is none.
 	StatusPage string
 	// APIs are the origins (scheme and host) of the provider's APIs by name.

@@ -98,6 +98,8 @@ type answer struct {
 	header     http.Header
 	body       []byte
 	receivedAt time.Time
+	// tls is the connection's state, nil without TLS.
+	tls *tls.ConnectionState
 	// err says why body is not whole; body is then nil.
 	err error
 }
@@ -132,7 +134,7 @@ func (c *carrier) RoundTrip(original *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	defer response.Body.Close()
-	c.answer = &answer{status: response.StatusCode, header: response.Header, receivedAt: c.now()}
+	c.answer = &answer{status: response.StatusCode, header: response.Header, receivedAt: c.now(), tls: response.TLS}
 	c.answer.body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	switch {
 	case err != nil:

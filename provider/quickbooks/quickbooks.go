@@ -85,6 +85,7 @@ func (Provider) Endpoints(environment string) provider.Endpoints {
 	}
 	switch environment {
 	case Production:
+		endpoints.DiscoveryURL = "https://developer.api.intuit.com/.well-known/openid_configuration"
 		endpoints.APIs = map[string]string{
 			Accounting: "https://quickbooks.api.intuit.com",
 			Payments:   "https://api.intuit.com",
@@ -92,6 +93,7 @@ func (Provider) Endpoints(environment string) provider.Endpoints {
 			UserInfo:   "https://accounts.platform.intuit.com",
 		}
 	case Sandbox:
+		endpoints.DiscoveryURL = "https://developer.api.intuit.com/.well-known/openid_sandbox_configuration"
 		endpoints.APIs = map[string]string{
 			Accounting: "https://sandbox-quickbooks.api.intuit.com",
 			Payments:   "https://sandbox.api.intuit.com",
