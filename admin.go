@@ -46,6 +46,7 @@ var adminEndpoints = map[string]struct {
 	serve  func(*adminAPI, http.ResponseWriter, *http.Request) error
 }{
 	"backup": {http.MethodGet, (*adminAPI).backup},
+	"doctor": {http.MethodGet, (*adminAPI).doctor},
 	"resume": {http.MethodPost, (*adminAPI).resume},
 }
 

@@ -25,6 +25,7 @@ import (
 	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/freshbearer/freshbearer/grant"
@@ -51,10 +52,12 @@ type App struct {
 	// The apps that may send requests, by name. At least one is needed.
 	Callers map[string]*Caller `json:"callers,omitempty"`
 
-	logger   *zap.Logger
-	keys     *tokenstore.Keyring
-	callers  *callers
-	emitter  *emitter
+	logger  *zap.Logger
+	keys    *tokenstore.Keyring
+	callers *callers
+	emitter *emitter
+	// sites are where the handlers are, filled while they are provisioned.
+	sites    []site
 	sharedAs string
 	shared   *sharedKeeper
 
@@ -216,6 +219,19 @@ func (a *App) integration(name string) (*Integration, error) {
 		return in, nil
 	}
 	return nil, fmt.Errorf("integration %q is not configured; there is %q", name, slices.Sorted(maps.Keys(a.Integrations)))
+}
+
+// site is a server of the HTTP app that a handler of an integration is in.
+type site struct {
+	server      *caddyhttp.Server
+	integration string
+}
+
+// servedBy notes where a handler of an integration is being provisioned.
+func (a *App) servedBy(ctx caddy.Context, integration string) {
+	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
+		a.sites = append(a.sites, site{server, integration})
+	}
 }
 
 // theApp returns the configured app.

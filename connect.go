@@ -68,6 +68,7 @@ func (h *ConnectHandler) Provision(ctx caddy.Context) error {
 	if h.integration, err = h.app.integration(h.Integration); err != nil {
 		return err
 	}
+	h.app.servedBy(ctx, h.Integration)
 	if base := h.integration.basePath(); base != h.BasePath {
 		return fmt.Errorf("base_path is %s, but the redirect_url of integration %s is under %s: they must agree, or the callback goes astray",
 			h.BasePath, h.Integration, base)

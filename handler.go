@@ -71,6 +71,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.integration, err = h.app.integration(h.Integration); err != nil {
 		return err
 	}
+	h.app.servedBy(ctx, h.Integration)
 	if h.ReverseProxyRaw != nil {
 		return h.provisionReverseProxy(ctx)
 	}

@@ -225,6 +225,10 @@ func (in *Integration) endpoints(repl *caddy.Replacer) (provider.Endpoints, erro
 		}
 		*override.to = u.String()
 	}
+	if in.TokenURL != "" {
+		// The provider's document knows nothing of another server.
+		e.DiscoveryURL = atOrigin(e.TokenURL, e.DiscoveryURL)
+	}
 	switch {
 	case in.StatusPage == "off", in.StatusPage == "" && in.TokenURL != "":
 		e.StatusPage = ""
@@ -307,6 +311,17 @@ func loopback(host string) bool {
 	}
 	ip := net.ParseIP(host)
 	return ip != nil && ip.IsLoopback()
+}
+
+// atOrigin returns an address with the origin of another one.
+func atOrigin(origin, address string) string {
+	from, err := url.Parse(origin)
+	u, err2 := url.Parse(address)
+	if err != nil || err2 != nil || address == "" {
+		return ""
+	}
+	u.Scheme, u.Host = from.Scheme, from.Host
+	return u.String()
 }
 
 func originOf(u *url.URL) string { return u.Scheme + "://" + strings.ToLower(u.Host) }

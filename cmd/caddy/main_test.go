@@ -33,6 +33,8 @@ import (
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/freshbearer/freshbearer/intuittest"
 )
 
 func TestMain(m *testing.M) {
@@ -63,6 +65,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
+			env.Values[intuitKey{}] = new(*intuittest.Server)
 			data, err := os.ReadFile(example)
 			if err != nil {
 				return err
@@ -86,6 +89,11 @@ func TestScripts(t *testing.T) {
 			"paste":    paste,
 			"browse":   browse,
 			"empty":    empty,
+			"intuit":   intuit,
+			"await":    await,
+			"connect":  connect,
+			"spent":    spent,
+			"secrets":  secrets,
 		},
 	})
 }
