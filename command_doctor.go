@@ -86,6 +86,7 @@ func (f *adminFlags) consult(cmd *cobra.Command) *report {
 	if err != nil {
 		return failed("configuration", err.Error(), "correct the configuration; caddy validate looks at all of it")
 	}
+	f.address = address
 	if !off && listening(address) {
 		r, err := f.askDoctor()
 		if err != nil {

@@ -243,7 +243,7 @@ func (d *doctor) checkClock(in *Integration, answers []reached, r *report) {
 	}
 	off := worst.Skew.Abs()
 	if off <= skewWarning {
-		r.add(fine(check, in.name, "agrees with the provider's"))
+		r.add(fine(check, in.name, "agrees with the provider's, to the minute"))
 		return
 	}
 	direction := "behind"
