@@ -29,7 +29,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/freshbearer/freshbearer/notify"
 	"github.com/freshbearer/freshbearer/provider"
+	"github.com/freshbearer/freshbearer/secret"
 	"github.com/freshbearer/freshbearer/tokenstore"
 )
 
@@ -55,6 +57,14 @@ func (d *doctor) secrets() []finding {
 	for _, name := range slices.Sorted(maps.Keys(d.app.Integrations)) {
 		in := d.app.Integrations[name]
 		examine(name, "client_secret", in.ClientSecret, func(value string) bool { return value == in.client.ClientSecret.Reveal() })
+		if in.Notify != nil {
+			for i, placeholder := range in.Notify.Secrets {
+				examine(name, "notify secret", placeholder, func(value string) bool {
+					signer, err := notify.NewSigner(secret.New(value))
+					return err == nil && signer.Same(in.Notify.signers[i])
+				})
+			}
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.app.Callers)) {
 		for _, placeholder := range d.app.Callers[name].Keys {

@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
@@ -76,6 +77,13 @@ func NewSigner(text secret.String) (*Signer, error) {
 		return nil, errors.New("it cannot be used for signing")
 	}
 	return &Signer{webhook: webhook}, nil
+}
+
+// Same tells whether two signers have the same secret: they sign alike.
+func (s *Signer) Same(other *Signer) bool {
+	mine, err := s.webhook.Sign("", time.Unix(0, 0), nil)
+	theirs, err2 := other.webhook.Sign("", time.Unix(0, 0), nil)
+	return err == nil && err2 == nil && mine == theirs
 }
 
 // Format implements fmt.Formatter, so that no verb reaches the secret.
