@@ -79,10 +79,10 @@ func (d *doctor) secrets() []finding {
 		ring, err := expandKeys(repl, placeholders)
 		switch {
 		case err != nil:
-			found = append(found, fault(check, "encryption_key", err.Error()+"; Caddy still has the former value, and its next start or reload fails",
+			found = append(found, fault(check, "", err.Error()+"; Caddy still has the former value, and its next start or reload fails",
 				"restore the key, then run: caddy reload --force"))
 		case !ring.Same(d.app.keys):
-			found = append(found, fault(check, "encryption_key", "the key has changed since the configuration was loaded",
+			found = append(found, fault(check, "", "the encryption key has changed since the configuration was loaded",
 				"if it was replaced by mistake, put the former key back; to change keys, give both in encryption_key, the new one first"))
 		}
 	}

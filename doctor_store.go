@@ -154,7 +154,7 @@ func (c *census) callers() []finding {
 		case n == 0:
 			found = append(found, warning(check, name, "there is no connection that it may use", connect))
 		case len(missing) == 0:
-			found = append(found, fine(check, name, "may use %d of the %d connections", n, c.total))
+			found = append(found, fine(check, name, "may use %d of %s", n, count(c.total, "connection")))
 		}
 		if len(missing) > 0 {
 			shown := missing[:min(len(missing), 10)]
@@ -182,7 +182,7 @@ func (d *doctor) store(ctx context.Context, seen *census) []finding {
 	found = append(found, storeSpace(d.keeper.Vault().CheckSpace(ctx))...)
 	found = append(found, unsaved(d.keeper)...)
 	if seen.damaged > 0 {
-		found = append(found, fault(check, "", fmt.Sprintf("%d connections cannot be read", seen.damaged),
+		found = append(found, fault(check, "", count(seen.damaged, "connection")+" cannot be read",
 			"restore a backup: see caddy freshbearer restore --help; or authorize these connections again"))
 	}
 	if seen.err != nil && !errors.Is(seen.err, context.DeadlineExceeded) {
@@ -210,6 +210,6 @@ func unsaved(k *grant.Keeper) []finding {
 	if n == 0 {
 		return nil
 	}
-	return []finding{fault("store", "", fmt.Sprintf("new tokens of %d connections could not be stored, and are only in memory", n),
+	return []finding{fault("store", "", "new tokens of "+count(n, "connection")+" could not be stored, and are only in memory",
 		"do not stop Caddy; repair the disk, the write is tried again by itself")}
 }
