@@ -51,6 +51,7 @@ type endpoint struct {
 func (in *Integration) endpointList() []endpoint {
 	e := in.client.Endpoints
 	var list []endpoint
+	// Those that are needed come first, so that they decide for their host.
 	add := func(setting, address string, needed bool) {
 		u, err := url.Parse(address)
 		if err != nil || u.Host == "" {
@@ -58,7 +59,6 @@ func (in *Integration) endpointList() []endpoint {
 		}
 		if i := slices.IndexFunc(list, func(other endpoint) bool { return other.host == u.Host }); i >= 0 {
 			list[i].settings = append(list[i].settings, setting)
-			list[i].needed = list[i].needed || needed
 			return
 		}
 		list = append(list, endpoint{u.Host, address, []string{setting}, needed})

@@ -99,6 +99,16 @@ func TestDoctorSecrets(t *testing.T) {
 	want(t, d.secrets(), "fault secrets: encryption_key: the first encryption key has 6 bytes")
 }
 
+// Keys that changed places open other doors than before.
+func TestDoctorSwappedKeys(t *testing.T) {
+	provisionEnv(t)
+	d := patient(t, withChange(t, "connections *\n\t\t}", "connections *\n\t\t}\n\t\tcaller reports {\n\t\t\tkey {env.FRESHBEARER_TEST_KEY2}\n\t\t}"))
+	want(t, d.secrets(), "ok secrets: 4 placeholders")
+	t.Setenv("FRESHBEARER_TEST_KEY", sentinels["FRESHBEARER_TEST_KEY2"])
+	t.Setenv("FRESHBEARER_TEST_KEY2", sentinels["FRESHBEARER_TEST_KEY"])
+	want(t, d.secrets(), "warning secrets billing-app: has changed", "warning secrets reports: has changed")
+}
+
 func TestDoctorNotifySecret(t *testing.T) {
 	provisionEnv(t)
 	t.Setenv("FRESHBEARER_TEST_NOTIFY", "whsec_"+sentinels["FRESHBEARER_TEST_SEAL"])
@@ -222,6 +232,7 @@ func TestDoctorListeners(t *testing.T) {
 		"loopback":              {"http://qb.example.com:8080 {\n\tbind 127.0.0.1\n\tfreshbearer quickbooks", public, []string{"ok listener 127.0.0.1:8080: programs of this machine only"}},
 		"a private address":     {"http://qb.example.com:8080 {\n\tbind 10.0.0.5\n\tfreshbearer quickbooks", public, []string{"warning listener 10.0.0.5:8080: private network"}},
 		"a public address":      {"http://qb.example.com:8080 {\n\tbind 203.0.113.7\n\tfreshbearer quickbooks", private, []string{"fault listener 203.0.113.7:8080: strangers"}},
+		"every address":         {"http://qb.example.com:8080 {\n\tbind 0.0.0.0\n\tfreshbearer quickbooks", public, []string{"fault listener 0.0.0.0:8080: strangers"}},
 		"a name":                {"http://qb.example.com:8080 {\n\tbind qb.example.com\n\tfreshbearer quickbooks", public, []string{"fault listener qb.example.com:8080: strangers"}},
 		"a socket":              {"http://qb.example.com {\n\tbind unix//run/qb.sock\n\tfreshbearer quickbooks", public, []string{"ok listener unix//run/qb.sock: programs of this machine only"}},
 		"inherited":             {"http://qb.example.com {\n\tbind fd/3\n\tfreshbearer quickbooks", public, []string{"warning listener fd/3: inherited"}},
@@ -244,6 +255,9 @@ func TestDoctorListeners(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = d.app.Cleanup() })
+			if d.http == nil {
+				t.Error("the HTTP app is not known, and so not its ports")
+			}
 			d.interfaces = c.interfaces
 			want(t, d.listeners(), c.want...)
 		})

@@ -69,11 +69,48 @@ func TestReachTLS(t *testing.T) {
 	if err != nil || got.Status != http.StatusNotFound || !got.CertificateEnds.Equal(server.Certificate().NotAfter) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	// The certificate is the one that the server has now, and not that of a
-	// connection from before.
+}
+
+// A connection from before proves nothing.
+func TestReachDialsAnew(t *testing.T) {
+	var dialled atomic.Int32
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			dialled.Add(1)
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	client := clientOf(t, server.URL)
 	client.HTTP = nil
-	if _, err := client.Reach(t.Context(), client.Endpoints.TokenURL); !errors.Is(err, provider.ErrCertificate) {
-		t.Errorf("with a transport of its own: %v", err)
+	for i := range 3 {
+		if _, err := client.Reach(t.Context(), server.URL); err != nil || dialled.Load() != int32(i+1) {
+			t.Errorf("%d connections after %d requests, %v", dialled.Load(), i+1, err)
+		}
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// Somebody waits for a check-up.
+func TestChecksAreBounded(t *testing.T) {
+	client := clientOf(t, "http://127.0.0.1:1")
+	client.Endpoints.DiscoveryURL = client.Endpoints.TokenURL
+	asked := 0
+	client.HTTP = roundTripper(func(r *http.Request) (*http.Response, error) {
+		asked++
+		if deadline, ok := r.Context().Deadline(); !ok || time.Until(deadline) > 5*time.Second {
+			t.Errorf("%s %s may take until %v", r.Method, r.URL, deadline)
+		}
+		return nil, errors.New("nobody is there")
+	})
+	_, reachErr := client.Reach(t.Context(), client.Endpoints.TokenURL)
+	_, discoveryErr := client.Discovery(t.Context())
+	if clientErr := client.CheckClient(t.Context()); reachErr == nil || discoveryErr == nil || clientErr == nil || asked != 3 {
+		t.Errorf("%d requests: %v, %v, %v", asked, reachErr, discoveryErr, clientErr)
 	}
 }
 
