@@ -45,9 +45,10 @@ var adminEndpoints = map[string]struct {
 	method string
 	serve  func(*adminAPI, http.ResponseWriter, *http.Request) error
 }{
-	"backup": {http.MethodGet, (*adminAPI).backup},
-	"doctor": {http.MethodGet, (*adminAPI).doctor},
-	"resume": {http.MethodPost, (*adminAPI).resume},
+	"backup":  {http.MethodGet, (*adminAPI).backup},
+	"doctor":  {http.MethodGet, (*adminAPI).doctor},
+	"recheck": {http.MethodPost, (*adminAPI).recheck},
+	"resume":  {http.MethodPost, (*adminAPI).resume},
 }
 
 // CaddyModule returns the Caddy module information.

@@ -48,13 +48,21 @@ func (f *adminFlags) register(cmd *cobra.Command) {
 // request asks an endpoint of the running Caddy. An answer that is not a
 // success is an error.
 func (f *adminFlags) request(method, endpoint string) (*http.Response, error) {
+	return f.requestFor(method, endpoint, url.Values{})
+}
+
+// requestFor is request with parameters of the endpoint's own.
+func (f *adminFlags) requestFor(method, endpoint string, query url.Values) (*http.Response, error) {
 	address, err := caddycmd.DetermineAdminAPIAddress(f.address, nil, f.config, f.adapter)
 	if err != nil {
 		return nil, fmt.Errorf("finding the address of Caddy's admin API: %w", err)
 	}
-	uri := adminPath + endpoint
 	if f.store != "" {
-		uri += "?" + url.Values{"store": {f.store}}.Encode()
+		query.Set("store", f.store)
+	}
+	uri := adminPath + endpoint
+	if len(query) > 0 {
+		uri += "?" + query.Encode()
 	}
 	resp, err := caddycmd.AdminAPIRequest(address, method, uri, nil, nil)
 	if err != nil {
