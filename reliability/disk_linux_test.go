@@ -281,8 +281,13 @@ func TestDiskErrors(t *testing.T) {
 		out := filepath.Join(s.Dir, "strace")
 		calls := []string{"msync,fsync", "msync", "fsync"}[i%3]
 		cmd := exec.Command(strace, "-f", "-q", "-o", out, "-p", strconv.Itoa(s.proc.cmd.Process.Pid), "-e", "trace=msync,fsync", "-e", "inject="+calls+":error=EIO")
-		var said bytes.Buffer
-		cmd.Stderr = &said
+		said := filepath.Join(s.Dir, "strace-errors")
+		stderr, err := os.Create(said)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Stderr = stderr
+		t.Cleanup(func() { _ = stderr.Close() })
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -290,7 +295,8 @@ func TestDiskErrors(t *testing.T) {
 		go func() { ended <- cmd.Wait() }()
 		if err := eventually(20*time.Second, func() error {
 			if text, err := os.ReadFile(out); err != nil || !bytes.Contains(text, []byte("(INJECTED)")) {
-				return fmt.Errorf("no call has failed: %s", said.String())
+				told, _ := os.ReadFile(said)
+				return fmt.Errorf("no call has failed: %s", told)
 			}
 			return nil
 		}); err != nil {

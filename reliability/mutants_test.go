@@ -83,7 +83,7 @@ var allMutants = []mutant{
 	{
 		"no detached context: a caller that hangs up takes the refresh along",
 		[]edit{
-			{"grant/flight.go", "	done chan struct{}\n", "	done chan struct{}\n	cancel context.CancelFunc\n"},
+			{"grant/flight.go", "	done    chan struct{}\n", "	done    chan struct{}\n	cancel  context.CancelFunc\n"},
 			{"grant/flight.go", "	defer cancel()\n	f.snapshot", "	defer cancel()\n	f.cancel = cancel\n	f.snapshot"},
 			{"grant/flight.go", "	case <-ctx.Done():\n", "	case <-ctx.Done():\n		f.cancel()\n"},
 		},
@@ -91,7 +91,7 @@ var allMutants = []mutant{
 	},
 	{
 		"one invalid_grant is believed",
-		[]edit{{"grant/refresh.go", "return k.confirm(ctx, c, in, record, refused)", "return k.pronounce(ctx, c, record, k.cause(record), refused)"}},
+		[]edit{{"grant/refresh.go", "return k.confirm(ctx, c, in, record, refused)", "return k.pronounce(ctx, c, in, record, k.cause(record), refused)"}},
 		"grant", []string{"TestOneInvalidGrantIsNotBelieved", "TestSupersededTokenIsTriedLast"},
 	},
 	{

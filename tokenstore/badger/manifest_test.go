@@ -16,6 +16,8 @@ package badger
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -59,8 +61,13 @@ func killedStore(t *testing.T) (dir string, tables map[uint64]int) {
 		t.Fatal(err)
 	}
 	write(4)
-	dir = newDir(t)
-	if err := os.CopyFS(dir, os.DirFS(s.dir)); err != nil {
+	// Badger may be about to remove the log of the table that was written last.
+	err := fs.ErrNotExist
+	for try := 0; errors.Is(err, fs.ErrNotExist) && try < 10; try++ {
+		dir = newDir(t)
+		err = os.CopyFS(dir, os.DirFS(s.dir))
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	tables = make(map[uint64]int)
