@@ -46,27 +46,43 @@ const slowRetry = 2 * time.Second
 // await joins the connection's flight, or starts one, and waits for it.
 // seen is the snapshot that does not serve the caller.
 func (k *Keeper) await(ctx context.Context, c *connection, seen *Snapshot) (*Snapshot, error) {
-	f, newer, err := k.join(c, seen)
-	if errors.Is(err, errRemoved) {
-		if c, err = k.connection(ctx, c.key); err != nil {
-			return nil, err
-		}
-		f, newer, err = k.join(c, c.snapshot.Load())
-	}
-	if f == nil {
-		return newer, err
-	}
-	return k.waitFor(ctx, f)
-}
-
-// waitFor waits for a flight, as long as a caller may be held.
-func (k *Keeper) waitFor(ctx context.Context, f *flight) (*Snapshot, error) {
 	timer := k.clock.NewTimer(k.opts.CallerWait)
 	defer timer.Stop()
+	for try := 1; ; try++ {
+		f, newer, err := k.join(c, seen)
+		if errors.Is(err, errRemoved) {
+			if c, err = k.connection(ctx, c.key); err != nil {
+				return nil, err
+			}
+			f, newer, err = k.join(c, c.snapshot.Load())
+		}
+		if f == nil {
+			return newer, err
+		}
+		snap, err := waitFor(ctx, f, timer.Chan())
+		// One that was overtaken by a new authorization ends with what that
+		// brought, which may have had its time, or be what does not serve the
+		// caller: then it is worth a flight of its own.
+		if err != nil || snap.usable(k.clock.Now()) && !snap.is(seen) {
+			return snap, err
+		}
+		if seen = snap; try == awaitTries {
+			return nil, &UnavailableError{Reason: ReasonProvider, RetryAfter: slowRetry, Err: errShortLived}
+		}
+	}
+}
+
+// awaitTries bounds how many flights a caller waits for.
+const awaitTries = 2
+
+var errShortLived = errors.New("the provider's access tokens expire before they can be used")
+
+// waitFor waits for a flight, until the caller has waited long enough.
+func waitFor(ctx context.Context, f *flight, enough <-chan time.Time) (*Snapshot, error) {
 	select {
 	case <-f.done:
 		return f.snapshot, f.err
-	case <-timer.Chan():
+	case <-enough:
 		return nil, &UnavailableError{Reason: ReasonSlow, RetryAfter: slowRetry}
 	case <-ctx.Done():
 		return nil, fmt.Errorf("waiting for a refresh: %w", ctx.Err())

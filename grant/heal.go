@@ -157,7 +157,9 @@ func (k *Keeper) Recheck(ctx context.Context, key tokenstore.Key) (*Snapshot, er
 	if err != nil {
 		return nil, err
 	}
-	return k.waitFor(ctx, f)
+	timer := k.clock.NewTimer(k.opts.CallerWait)
+	defer timer.Stop()
+	return waitFor(ctx, f, timer.Chan())
 }
 
 func (k *Keeper) recheck(c *connection) (*flight, error) {

@@ -17,9 +17,11 @@ package grant_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
+	"github.com/freshbearer/freshbearer/grant"
 	"github.com/freshbearer/freshbearer/intuittest"
 	"github.com/freshbearer/freshbearer/secret"
 	"github.com/freshbearer/freshbearer/tokenstore"
@@ -152,5 +154,83 @@ func TestWarningInMidRefresh(t *testing.T) {
 	}
 	if r := w.record(); r.Generation != 2 || r.Warned == 0 {
 		t.Errorf("generation %d, %d warnings", r.Generation, r.Warned)
+	}
+}
+
+// Whatever the flight of the former authorization comes to, its callers get a
+// token of the new one, even if the new one's first has expired meanwhile.
+func TestReconnectedInMidRefreshAndExpired(t *testing.T) {
+	for name, refused := range map[string]bool{"the old token is refused": true, "the old token is refreshed": false} {
+		t.Run(name, func(t *testing.T) {
+			w := expired(t, intuittest.Behaviour{Rotation: intuittest.RotateAlways, RevokeFamily: true})
+			if refused {
+				w.intuit.KillGrant(realm)
+				// Asked again, and then held.
+				w.intuit.FailToken(intuittest.Fault{Kind: intuittest.FaultInvalidGrant})
+			}
+			gate := w.intuit.Hold(intuittest.EndpointToken, realm)
+			const callers = 10
+			done := make(chan error, callers)
+			for range callers {
+				go func() {
+					s, err := w.keeper.Token(context.Background(), key)
+					if err == nil && (s.Epoch != 2 || w.call(s) != 200) {
+						err = fmt.Errorf("a token of epoch %d that does not work", s.Epoch)
+					}
+					done <- err
+				}()
+			}
+			<-gate.Arrived()
+			fresh := w.intuit.Connect(realm)
+			r := w.record()
+			r.Epoch, r.Generation = r.Epoch+1, r.Generation+1
+			r.AccessToken, r.RefreshToken = secret.New(fresh.AccessToken), secret.New(fresh.RefreshToken)
+			w.save(r) // its end is that of the old one, which is past
+			gate.Release()
+			for range callers {
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			}
+			if r := w.record(); r.Epoch != 2 || r.Generation != 3 {
+				t.Errorf("epoch %d, generation %d", r.Epoch, r.Generation)
+			}
+		})
+	}
+}
+
+// The token of a new authorization is refused while the flight of the former
+// one is still under way: that flight's end is no answer to the refusal.
+func TestRefusedWhileAFormerFlightEnds(t *testing.T) {
+	w := expired(t, intuittest.Behaviour{Rotation: intuittest.RotateAlways, RevokeFamily: true})
+	gate := w.intuit.Hold(intuittest.EndpointToken, realm)
+	go func() { _, _ = w.keeper.Token(context.Background(), key) }()
+	<-gate.Arrived()
+	a := w.begin(grant.Link{Caller: "billing", Connection: realm})
+	if _, err := w.finish(a, w.consent(a)); err != nil {
+		t.Fatal(err)
+	}
+	refused := w.token()
+	if refused.Epoch != 2 {
+		t.Fatalf("epoch %d", refused.Epoch)
+	}
+	w.intuit.RevokeAccess(realm)
+	newer := make(chan error, 1)
+	go func() {
+		s, err := w.keeper.Reject(context.Background(), refused)
+		if err == nil && (s.Generation == refused.Generation || w.call(s) != 200) {
+			err = fmt.Errorf("the token of generation %d again", s.Generation)
+		}
+		newer <- err
+	}()
+	// It waits for the flight, which is held.
+	select {
+	case err := <-newer:
+		t.Fatalf("it did not wait: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	gate.Release()
+	if err := <-newer; err != nil {
+		t.Error(err)
 	}
 }

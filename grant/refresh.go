@@ -182,8 +182,8 @@ func (k *Keeper) commit(ctx context.Context, c *connection, in *Integration, rec
 	} else {
 		k.logger.Debug("access token refreshed", k.fields(w.next)...)
 	}
-	if !snap.usable(k.clock.Now()) {
-		return nil, c.failed(k.clock.Now(), ReasonProvider, 0, errors.New("the provider's new access token has already expired"))
+	if own := snap.Epoch == w.next.Epoch && snap.Generation == w.next.Generation; own && !snap.usable(k.clock.Now()) {
+		return nil, c.failed(k.clock.Now(), ReasonProvider, 0, errShortLived)
 	}
 	return snap, nil
 }
