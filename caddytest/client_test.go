@@ -129,6 +129,20 @@ func mustDo(t *testing.T, c *http.Client, method, url string, body []byte, lines
 	return a
 }
 
+// openAfterReload opens a page in a new browser, again if its connection was
+// closed: see load.send.
+func openAfterReload(t *testing.T, url string) answer {
+	t.Helper()
+	a, err := do(browser(t), http.MethodGet, url, nil)
+	for try := 0; err != nil && closedByServer(err) && try < 5; try++ {
+		a, err = do(browser(t), http.MethodGet, url, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
 func companyInfo(realm string) string { return "/v3/company/" + realm + "/companyinfo/" + realm }
 
 func (s *system) bearer() string { return "Authorization: Bearer " + s.Key }

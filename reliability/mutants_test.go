@@ -140,6 +140,26 @@ var allMutants = []mutant{
 		"grant", []string{"TestDisconnectWhileTheProviderIsDown", "TestCrashInMidDisconnect"},
 	},
 	{
+		"many refusals at once are no outage",
+		[]edit{{"grant/witnesses.go", "return inARow >= manyRefused || inWindow >= manyRefused && inWindow > len(lately)", "return inARow < 0 && inWindow < len(lately)"}},
+		"grant", []string{"TestWholeIncident"},
+	},
+	{
+		"the status page has no say",
+		[]edit{{"grant/suspect.go", "incident := k.incident(ctx, in); incident != nil {", "incident := k.incident(ctx, in); incident != nil && in == nil {"}},
+		"grant", []string{"TestStatusPageHasASay", "TestSuspectServesItsLastToken"},
+	},
+	{
+		"the first good answer after an outage frees nobody",
+		[]edit{{"grant/suspect.go", ".accept(key, asked, k.clock.Now()) {\n		k.trySuspect(c)\n", ".accept(key, asked, k.clock.Now()) {\n		_ = c\n"}},
+		"grant", []string{"TestWholeIncident"},
+	},
+	{
+		"a dead grant is tried again without end",
+		[]edit{{"grant/heal.go", "next.Rechecks = record.Rechecks + 1", "next.Rechecks = record.Rechecks"}},
+		"grant", []string{"TestDeadGrantIsTriedAgainThreeTimes"},
+	},
+	{
 		"17 refreshes at once instead of 16",
 		[]edit{{"grant/keeper.go", "opts.MaxRefreshes = 16", "opts.MaxRefreshes = 17"}},
 		"grant", []string{"TestHerdOfThousands"},
