@@ -39,9 +39,14 @@ func TestSIGTERM(t *testing.T) {
 	for i := range n {
 		// The longest outlives what Caddy waits for, the requests: then only the
 		// keeper waits for the answer.
-		slowAnswers(at.Intuit, []time.Duration{0, 400 * time.Millisecond, 100 * time.Millisecond}[i%3])
+		delay := []time.Duration{0, 400 * time.Millisecond, 100 * time.Millisecond}[i%3]
+		slowAnswers(at.Intuit, delay)
 		s.up()
 		time.Sleep(time.Duration(random.Int64N(int64(time.Second))))
+		if delay > 0 && i%2 == 1 {
+			// Left to chance, few moments are while an answer is held back.
+			duringAnswer(at.Intuit)
+		}
 		took, err := s.proc.terminate(90 * time.Second)
 		longest = max(longest, took)
 		if err != nil {

@@ -109,7 +109,7 @@ func (k *killing) run(n int) {
 		if delay > 0 {
 			// Tokens that were issued together are refreshed together, and most
 			// moments are between that: this one is while an answer is held back.
-			k.duringAnswer()
+			duringAnswer(k.at.Intuit)
 			time.Sleep(time.Duration(random.Int64N(int64(delay))))
 		}
 		k.proc.kill()
@@ -155,10 +155,10 @@ func (k *killing) run(n int) {
 
 // duringAnswer waits until the provider has replaced a token. If it does not,
 // because the process is not up yet, that is as good a moment as any.
-func (k *killing) duringAnswer() {
-	before := k.at.Intuit.Counters().Rotations
+func duringAnswer(in *intuittest.Server) {
+	before := in.Counters().Rotations
 	_ = eventually(2*life, func() error {
-		if k.at.Intuit.Counters().Rotations == before {
+		if in.Counters().Rotations == before {
 			return errors.New("no rotation")
 		}
 		return nil
