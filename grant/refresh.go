@@ -229,7 +229,7 @@ func (k *Keeper) closeIntent(record *tokenstore.Record) error {
 	// Beyond the flight's deadline too: an intent left behind would be taken
 	// for a crash.
 	ctx := context.Background()
-	if record.UnansweredSince.IsZero() {
+	if record.UnansweredSince.IsZero() && !noted(record) {
 		return k.vault.ClearIntent(ctx, record.Key)
 	}
 	err := k.store(ctx, newWrite(record, func(next *tokenstore.Record) {
@@ -240,6 +240,20 @@ func (k *Keeper) closeIntent(record *tokenstore.Record) error {
 		return nil // and whoever overtook it has closed the intent
 	}
 	return err
+}
+
+// noted tells whether the record's history ends with something that is not
+// stored yet: a refusal must not be forgotten because the next answer was none.
+func noted(r *tokenstore.Record) bool {
+	n := len(r.History)
+	if n == 0 {
+		return false
+	}
+	stored := r.Stored()
+	if stored == nil || len(stored.History) == 0 {
+		return true
+	}
+	return r.History[n-1] != stored.History[len(stored.History)-1]
 }
 
 // fields describe a connection in a log line. The account is a customer's

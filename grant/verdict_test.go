@@ -104,6 +104,21 @@ func TestVerdicts(t *testing.T) {
 	})
 }
 
+// A refusal stays in the history, also if no verdict comes of it.
+func TestRefusalWithoutAVerdictIsNoted(t *testing.T) {
+	w := expired(t, intuittest.Behaviour{})
+	w.intuit.FailToken(intuittest.Fault{Kind: intuittest.FaultInvalidGrant}, intuittest.Fault{Kind: intuittest.FaultThrottled})
+	_, err := w.keeper.Token(t.Context(), key)
+	wantUnavailable(t, err, grant.ReasonProvider)
+	r := w.record()
+	if r.State != tokenstore.StateConnected || history(r) != "refused" || r.History[0].Error != "invalid_grant" {
+		t.Errorf("%s: %+v", r.State, r.History)
+	}
+	if intents, err := w.keeper.Vault().Intents(t.Context()); err != nil || len(intents) != 0 {
+		t.Errorf("%d intents are left, %v", len(intents), err)
+	}
+}
+
 func history(r *tokenstore.Record) string {
 	var events []string
 	for _, e := range r.History {
