@@ -102,7 +102,14 @@ func full(text, address string) Page {
 		Kind:      Failure,
 		Title:     text,
 		Lead:      text,
+		App:       text,
 		Detail:    []string{text, text},
+		Facts:     []Field{{Name: text, Value: text}},
+		Steps:     []string{text},
+		Small:     text,
+		Form:      &Form{Label: text, Hidden: []Field{{Name: text, Value: text}}},
+		Other:     Action{Label: text, URL: address},
+		Message:   &Message{Origin: address, URL: address, Connection: text, Company: text, Error: text, Text: text},
 		Cases:     []Case{{What: text, Who: text, Do: text}, {What: text, Do: text}},
 		Technical: []Field{{Name: text, Value: text}},
 		Action:    Action{Label: text, URL: address},
@@ -146,6 +153,7 @@ func TestActionURL(t *testing.T) {
 func TestPage(t *testing.T) {
 	body := write(http.StatusOK, Page{
 		Kind:      Success,
+		App:       "Billing",
 		Title:     "Connected",
 		Lead:      "QuickBooks is connected.",
 		Cases:     []Case{{"It was late.", "You", "Start again."}, {What: "Rain.", Do: "Wait."}},
@@ -153,9 +161,9 @@ func TestPage(t *testing.T) {
 	}).Body.String()
 	for _, want := range []string{
 		"<!DOCTYPE html>", `<html lang="en">`, `name="viewport"`, "prefers-color-scheme: dark",
-		"<title>Connected</title>", `<main class="success">`, "<h1>Connected</h1>",
+		"<title>Connected – Billing</title>", `<main class="success">`, "</svg>Connected</h1>", `<p class="app">Billing</p>`,
 		`<p class="lead">QuickBooks is connected.</p>`, "<dt>Company</dt><dd>9130</dd>",
-		"<ol>\n<li><strong>It was late.</strong><br><em>You:</em> Start again.</li>\n<li><strong>Rain.</strong><br>Wait.</li>\n</ol>",
+		"<ol class=\"cases\">\n<li><strong>It was late.</strong><br><em>You:</em> Start again.</li>\n<li><strong>Rain.</strong><br>Wait.</li>\n</ol>",
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the page lacks %s:\n%s", want, body)
@@ -168,5 +176,34 @@ func TestPage(t *testing.T) {
 	}
 	if bare := write(http.StatusOK, Page{Title: "x"}).Body.String(); strings.Contains(bare, "<details>") {
 		t.Errorf("an empty fold:\n%s", bare)
+	}
+}
+
+// Only a page with something to tell runs a script, and only that one.
+func TestMessage(t *testing.T) {
+	m := &Message{Origin: "https://app.example.com", URL: "https://app.example.com/back?freshbearer_connection=1", Connection: "1", Company: `A "quoted" <b>`}
+	w := write(http.StatusOK, Page{Title: "Connected", Message: m})
+	body := w.Body.String()
+	found := regexp.MustCompile(`(?s)<script>(.*?)</script>`).FindAllStringSubmatch(body, -1)
+	if len(found) != 1 {
+		t.Fatalf("%d scripts:\n%s", len(found), body)
+	}
+	sum := sha256.Sum256([]byte(found[0][1]))
+	want := "script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "';"
+	if csp := w.Header().Get("Content-Security-Policy"); !strings.Contains(csp, want) || strings.Contains(csp, "unsafe") {
+		t.Errorf("the policy %q lacks %s", csp, want)
+	}
+	for _, want := range []string{`data-origin="https://app.example.com"`, `data-company="A &#34;quoted&#34; &lt;b&gt;"`, `data-connection="1"`} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page lacks %s:\n%s", want, body)
+		}
+	}
+	for _, bad := range []string{"", "*", "javascript:alert(1)", "//x.example"} {
+		for _, m := range []*Message{{Origin: bad, URL: m.URL}, {Origin: m.Origin, URL: bad}} {
+			w := write(http.StatusOK, Page{Title: "Connected", Message: m})
+			if strings.Contains(w.Body.String(), "<script") || strings.Contains(w.Header().Get("Content-Security-Policy"), "script-src") {
+				t.Errorf("%+v is told", m)
+			}
+		}
 	}
 }
