@@ -149,11 +149,3 @@ func (x *exchange) unavailable(e *grant.UnavailableError) *problem {
 	}
 	return p
 }
-
-// linkProblem makes the answer to a link that cannot be used.
-func linkProblem(err error) *problem {
-	if errors.Is(err, grant.ErrLinkExpired) {
-		return &problem{Kind: kindLinkExpired}
-	}
-	return &problem{Kind: kindLinkInvalid}
-}

@@ -126,6 +126,7 @@ func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
 //		refresh_before       <duration>
 //		replay_buffer        <size>
 //		reauth_status        <status>
+//		app                  <name> [<url>]
 //		return_urls          <origin>...
 //		link_lifetime        <duration>
 //		reauth_link_lifetime <duration>
@@ -173,10 +174,21 @@ func (a *App) unmarshalIntegration(d *caddyfile.Dispenser) error {
 			}
 			continue
 		}
-		if option == "notify" {
+		switch option {
+		case "notify":
 			var err error
 			if in.Notify, err = unmarshalNotify(d); err != nil {
 				return err
+			}
+			continue
+		case "app":
+			args := d.RemainingArgs()
+			if len(args) < 1 || len(args) > 2 || slices.Contains(args, "") {
+				return d.ArgErr()
+			}
+			in.AppName = args[0]
+			if len(args) == 2 {
+				in.AppURL = args[1]
 			}
 			continue
 		}

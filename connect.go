@@ -15,10 +15,7 @@
 package freshbearer
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -29,12 +26,12 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/freshbearer/freshbearer/grant"
-	"github.com/freshbearer/freshbearer/pages"
 )
 
 // ConnectHandler is the browser's side of an integration: it starts an
-// authorization from a signed link, receives the provider's callback, and
-// tells the human what came of it. It also makes the links, for callers.
+// authorization from a signed link, receives the provider's callback, tells the
+// human what came of it, and gives a grant up. It is also the apps' own API: it
+// makes the links, and tells a caller of its connections.
 type ConnectHandler struct {
 	// The integration, by its name in the freshbearer app. Required.
 	Integration string `json:"integration,omitempty"`
@@ -76,26 +73,42 @@ func (h *ConnectHandler) Provision(ctx caddy.Context) error {
 	return nil
 }
 
+type servePage = func(*ConnectHandler, http.ResponseWriter, *http.Request, *grant.Keeper) error
+
+// browserPages are what browsers are shown, each for GET alone but for the one
+// with a form.
+var browserPages = map[string]struct{ get, post servePage }{
+	"callback":     {get: (*ConnectHandler).callback},
+	"connect":      {get: (*ConnectHandler).connect},
+	"disconnect":   {get: (*ConnectHandler).confirmDisconnect, post: (*ConnectHandler).disconnect},
+	"disconnected": {get: (*ConnectHandler).disconnected},
+	"done":         {get: (*ConnectHandler).done},
+	"launch":       {get: (*ConnectHandler).launch},
+	"reconnect":    {get: (*ConnectHandler).reconnect},
+}
+
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *ConnectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
-	page, ok := strings.CutPrefix(r.URL.Path, h.BasePath+"/")
+	// As it was sent: what hides behind an escape is nothing of ours.
+	name, ok := strings.CutPrefix(r.URL.EscapedPath(), h.BasePath+"/")
 	if !ok {
-		page = ""
+		name = ""
 	}
+	name, id, _ := strings.Cut(name, "/")
+	var x *exchange
 	var err error
-	switch page {
-	case "connect":
-		unlogged(r)
-		err = h.browser(w, r, h.connect)
-	case "callback":
-		unlogged(r)
-		err = h.browser(w, r, h.callback)
-	case "done":
-		unlogged(r)
-		err = h.browser(w, r, h.done)
-	case "links":
+	page, isPage := browserPages[name]
+	switch {
+	case name == "connections":
+		x, err = h.connections(w, r, id)
+	case name == "links" && id == "":
 		err = h.links(w, r)
+	case isPage && id == "":
+		unlogged(r)
+		err = h.browser(w, r, page.get, page.post)
 	default:
+		// It may be a callback in another spelling.
+		unlogged(r)
 		err = &problem{Kind: kindNotFound}
 	}
 	if err == nil {
@@ -104,23 +117,29 @@ func (h *ConnectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ cad
 	if gone := clientGone(r, err); gone != nil {
 		return gone
 	}
-	p := problemFor(nil, err)
+	p := problemFor(x, err)
 	if p.status() >= http.StatusInternalServerError {
-		h.logger.Error("answering the browser", zap.String("page", page), zap.Int("status", p.status()), zap.Error(err))
+		h.logger.Error("answering for the browser's side", zap.String("path", name), zap.Int("status", p.status()), zap.Error(err))
 	}
 	p.write(w, r)
 	return nil
 }
 
-// unlogged keeps a request out of the access log, which would show the code or
-// the company's name in its query, or the state in the Location of its answer.
-// The keeper logs what came of it.
+// unlogged keeps a request out of the access log, which would show the code,
+// a link, or the company's name in its query, or the state in the Location of
+// its answer. The keeper logs what came of it.
 func unlogged(r *http.Request) { caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true) }
 
-// browser lets only GET requests to the registered host through: on any other
-// host name, cookies and links would be those of somebody else's site.
-func (h *ConnectHandler) browser(w http.ResponseWriter, r *http.Request, serve func(http.ResponseWriter, *http.Request, *grant.Keeper) error) error {
-	if r.Method != http.MethodGet {
+// browser lets only requests to the registered host through: on any other host
+// name, cookies and links would be those of somebody else's site.
+func (h *ConnectHandler) browser(w http.ResponseWriter, r *http.Request, get, post servePage) error {
+	serve := get
+	switch {
+	case r.Method == http.MethodPost && post != nil:
+		serve = post
+	case r.Method != http.MethodGet && post != nil:
+		return methodNotAllowed("GET, POST")
+	case r.Method != http.MethodGet:
 		return methodNotAllowed(http.MethodGet)
 	}
 	if !sameHost(r.Host, h.integration.redirect) {
@@ -135,7 +154,7 @@ func (h *ConnectHandler) browser(w http.ResponseWriter, r *http.Request, serve f
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Referrer-Policy", "no-referrer")
-	return serve(w, r, keeper)
+	return serve(h, w, r, keeper)
 }
 
 // sameHost tells whether a Host field names the host of u; the scheme's own
@@ -151,33 +170,6 @@ func (h *ConnectHandler) keeper() (*grant.Keeper, error) {
 		return nil, &grant.UnavailableError{Reason: grant.ReasonStorage, RetryAfter: time.Second, Err: err}
 	}
 	return keeper, nil
-}
-
-// connect starts an authorization. It only creates a state, which does no harm
-// if a link scanner comes by.
-func (h *ConnectHandler) connect(w http.ResponseWriter, r *http.Request, keeper *grant.Keeper) error {
-	link, err := keeper.OpenLink(r.URL.Query().Get("link"))
-	if err != nil {
-		return linkProblem(err)
-	}
-	if link.Integration != h.integration.name {
-		return &problem{Kind: kindLinkInvalid}
-	}
-	authorization, err := keeper.BeginAuthorization(r.Context(), grant.Start{Link: link})
-	var tooMany *grant.TooManyError
-	switch {
-	case errors.As(err, &tooMany):
-		return &problem{Kind: kindTooSoon, RetryAfter: tooMany.RetryAfter,
-			Detail: "Too many sign-ins were started and not ended. Try again later."}
-	case errors.Is(err, grant.ErrPurpose):
-		return &problem{Kind: kindLinkInvalid}
-	case err != nil:
-		h.logger.Error("starting an authorization", zap.Error(err))
-		return &problem{Kind: kindStorage, RetryAfter: time.Second}
-	}
-	http.SetCookie(w, h.cookie(authorization.CookieName, authorization.CookieValue, int(authorization.MaxAge/time.Second)))
-	redirect(w, http.StatusFound, authorization.URL)
-	return nil
 }
 
 // redirect has no body: the one that http.Redirect writes is HTML.
@@ -202,154 +194,6 @@ func (h *ConnectHandler) cookieName(name string) string {
 		return "__Host-" + name
 	}
 	return name
-}
-
-// callback redeems what the provider sent the browser back with. It answers
-// with a redirect to a clean URL, whatever happens: a page would keep the code
-// in the address bar, and Intuit forbids it.
-func (h *ConnectHandler) callback(w http.ResponseWriter, r *http.Request, keeper *grant.Keeper) error {
-	query := r.URL.Query()
-	name := grant.StateCookie(query.Get("state"))
-	// The cookie stays until its end: if the browser sends this callback again,
-	// it proves that the answer is for the same eyes.
-	cookie := ""
-	if c, err := r.Cookie(h.cookieName(name)); err == nil {
-		cookie = c.Value
-	}
-	result, err := keeper.FinishAuthorization(r.Context(), grant.Callback{
-		Integration: h.integration.name,
-		Query:       query,
-		Cookie:      cookie,
-		MayReplace:  h.mayReplace,
-	})
-	if err != nil {
-		result = grant.Result{Integration: h.integration.name, Failure: grant.FailureStorage}
-		var failed *grant.AuthorizationError
-		if errors.As(err, &failed) {
-			result.Failure, result.Detail = failed.Failure, failed.Detail
-			result.Causes, result.CodeAge = failed.Causes, int64(failed.CodeAge/time.Second)
-			result.TraceID, result.ReturnURL, result.Popup = failed.TraceID, failed.ReturnURL, failed.Popup
-		}
-	}
-	clean := h.integration.publicURL("done", url.Values{"result": {keeper.SignResult(result)}})
-	redirect(w, http.StatusSeeOther, clean)
-	return nil
-}
-
-// mayReplace asks the configuration in force whether a caller may take over a
-// connection. The operator, who is no caller, may.
-func (h *ConnectHandler) mayReplace(caller, owner, connection string) bool {
-	if caller == "" {
-		return true
-	}
-	c, ok := h.app.Callers[caller]
-	return ok && c.mayUse(connection, owner)
-}
-
-func (h *ConnectHandler) done(w http.ResponseWriter, r *http.Request, keeper *grant.Keeper) error {
-	result, err := keeper.OpenResult(r.URL.Query().Get("result"))
-	if err != nil || result.Integration != h.integration.name {
-		return linkProblem(err)
-	}
-	page, status := h.donePage(result)
-	pages.Write(w, status, page)
-	return nil
-}
-
-// linkRequest is the body of POST links.
-type linkRequest struct {
-	// Connection binds the link to one connection; empty for any.
-	Connection string `json:"connection"`
-	ReturnURL  string `json:"return_url"`
-}
-
-const maxLinkRequest = 16 << 10
-
-// links makes a connect link for a caller.
-func (h *ConnectHandler) links(w http.ResponseWriter, r *http.Request) error {
-	if r.Method != http.MethodPost {
-		return methodNotAllowed(http.MethodPost)
-	}
-	caller := h.app.callers.authenticate(r)
-	if caller == nil {
-		return unauthorized()
-	}
-	request, err := readLinkRequest(r)
-	if err != nil {
-		return err
-	}
-	keeper, err := h.keeper()
-	if err != nil {
-		return err
-	}
-	if request.Connection != "" {
-		if !h.integration.provider.ValidConnection(request.Connection) {
-			return badRequest("The connection is not a connection ID of this provider.")
-		}
-		x := h.exchange(keeper, caller, request.Connection)
-		if err := x.entitled(r.Context()); err != nil {
-			return err
-		}
-	}
-	if err := h.checkReturnURL(request.ReturnURL); err != nil {
-		return err
-	}
-	expires := time.Now().Add(time.Duration(h.integration.LinkLifetime)).Truncate(time.Second)
-	link := h.integration.connectURL(keeper, grant.Link{
-		Integration: h.integration.name,
-		Caller:      caller.name,
-		Connection:  request.Connection,
-		ReturnURL:   request.ReturnURL,
-		ExpiresAt:   expires.Unix(),
-	})
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(http.StatusCreated)
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	// A caller that is gone gets no second answer.
-	_ = encoder.Encode(struct {
-		URL       string    `json:"url"`
-		ExpiresAt time.Time `json:"expires_at"`
-	}{link, expires.UTC()})
-	return nil
-}
-
-func (h *ConnectHandler) exchange(keeper *grant.Keeper, caller *Caller, connection string) *exchange {
-	return &exchange{keeper: keeper, integration: h.integration, caller: caller, key: h.integration.key(connection)}
-}
-
-// readLinkRequest reads the body; an empty one asks for a link for any account.
-func readLinkRequest(r *http.Request) (*linkRequest, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxLinkRequest))
-	if err != nil {
-		return nil, &bodyError{err}
-	}
-	request := new(linkRequest)
-	if len(body) == 0 {
-		return request, nil
-	}
-	decoder := json.NewDecoder(strings.NewReader(string(body)))
-	decoder.DisallowUnknownFields()
-	if decoder.Decode(request) != nil || decoder.More() {
-		return nil, badRequest(`The body must be a JSON object with "connection" and "return_url", both optional.`)
-	}
-	return request, nil
-}
-
-// checkReturnURL lets only origins through that the operator named: a link of
-// ours must not become a way to anywhere.
-func (h *ConnectHandler) checkReturnURL(raw string) error {
-	if raw == "" {
-		return nil
-	}
-	u, err := url.Parse(raw)
-	if err == nil && u.User == nil && u.Opaque == "" && u.Host != "" && u.String() == raw && !strings.ContainsAny(raw, "\\\t\r\n ") {
-		if _, ok := h.integration.returns[originOf(u)]; ok {
-			return nil
-		}
-	}
-	return badRequest("The return_url must be under one of the origins that the integration's return_urls setting names.")
 }
 
 // Interface guards

@@ -15,7 +15,7 @@
 package freshbearer
 
 import (
-	"fmt"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -25,123 +25,168 @@ import (
 
 // failureWords say to a human what happened and who can repair it.
 var failureWords = map[grant.Failure]struct {
-	status       int
-	lead, repair string
+	status            int
+	lead, who, repair string
 }{
 	grant.FailureState: {
 		http.StatusBadRequest,
 		"This sign-in was not started in this browser, or it is long over.",
+		whoUser,
 		"Go back to the app and start again, in one browser window.",
 	},
 	grant.FailureUsed: {
 		http.StatusGone,
 		"This sign-in was used before, and each works once. Nothing has changed now.",
+		whoUser,
 		"If the app says that the company is connected, nothing is left to do. Otherwise go back to the app and start again, in one browser window.",
 	},
 	grant.FailureExpired: {
 		http.StatusGone,
 		"This sign-in took longer than ten minutes, so it is not valid any more.",
+		whoUser,
 		"Nothing was connected. Go back to the app and start again.",
 	},
 	grant.FailureChanged: {
 		http.StatusConflict,
 		"The keys of this app were changed while you signed in.",
+		whoUser,
 		"Nothing was connected. Go back to the app and start again.",
 	},
 	grant.FailureDenied: {
 		http.StatusOK,
 		"The connection was not allowed.",
+		whoUser,
 		"Nothing has changed. If that was a mistake, go back to the app and start again.",
 	},
 	grant.FailureProvider: {
 		http.StatusBadGateway,
 		"%s did not allow the connection.",
-		"The person who runs the app should check its scopes and its registration at %s.",
+		whoOperator,
+		"Check the app's scopes and its registration at %s. Nothing was connected.",
 	},
 	grant.FailureCallback: {
 		http.StatusBadRequest,
 		"%s sent this browser back in a way that cannot be understood.",
+		whoUser,
 		"Go back to the app and start again.",
 	},
 	grant.FailureClient: {
 		http.StatusBadGateway,
 		"%s does not accept this app's client ID or secret.",
-		"The person who runs the app must correct client_id, client_secret or environment.",
+		whoOperator,
+		"Correct client_id, client_secret or environment. Nothing was connected.",
 	},
 	grant.FailureUnavailable: {
 		http.StatusServiceUnavailable,
 		"%s did not answer.",
+		whoUser,
 		"Please go back to the app and start again in a few minutes.",
 	},
 	grant.FailureAccount: {
 		http.StatusBadGateway,
 		"It could not be proven which company was connected.",
+		whoUser,
 		"Go back to the app and start again, and choose a company that you are an administrator of.",
 	},
 	grant.FailureOtherAccount: {
 		http.StatusConflict,
 		"Another company was chosen than the one to be reconnected.",
-		"The existing connection is unchanged. Start again and choose the same company as before.",
+		whoUser,
+		"The existing connection is unchanged. Try again, and choose the same company as before.",
 	},
 	grant.FailureOwned: {
 		http.StatusConflict,
 		"This company is already connected to another app here.",
-		"The existing connection is unchanged. The person who runs this proxy can allow both apps to use it.",
+		whoProxy,
+		"The existing connection is unchanged. To let both apps use it, name the company in the settings of the second one.",
 	},
 	grant.FailureNotConnected: {
 		http.StatusNotFound,
 		"This company is not connected here.",
+		whoUser,
 		"Nothing was connected. Connect it from the app first.",
 	},
 	grant.FailureStorage: {
 		http.StatusServiceUnavailable,
 		"The connection could not be stored.",
-		"Please go back to the app and start again in a few minutes. The proxy's log says why.",
+		whoProxy,
+		"The log says why. Start again in a few minutes.",
 	},
 }
 
-// donePage makes the page that ends an authorization.
-func (h *ConnectHandler) donePage(r grant.Result) (pages.Page, int) {
+// done tells what came of it, at a clean address.
+func (h *ConnectHandler) done(w http.ResponseWriter, r *http.Request, keeper *grant.Keeper) error {
+	result, err := keeper.OpenResult(r.URL.Query().Get("result"))
+	if err != nil || result.Integration != h.integration.name {
+		return h.linkProblem(grant.Link{}, err)
+	}
+	page, status := h.donePage(keeper, result)
+	pages.Write(w, status, page)
+	return nil
+}
+
+// donePage makes the page that ends an authorization, or a disconnection.
+func (h *ConnectHandler) donePage(keeper *grant.Keeper, r grant.Result) (pages.Page, int) {
+	if r.Purpose == grant.PurposeDisconnect {
+		return h.disconnectedPage(r), http.StatusOK
+	}
 	title := h.integration.provider.Title()
-	technical := []pages.Field{
-		{Name: "integration", Value: r.Integration},
-		{Name: "connection", Value: r.Connection},
-		{Name: "error", Value: string(r.Failure)},
-		{Name: "detail", Value: r.Detail},
-		{Name: "intuit_tid", Value: r.TraceID},
+	page := pages.Page{
+		Kind: pages.Success, App: h.appName(""), Title: "Connected to " + title,
+		Technical: []pages.Field{
+			{Name: "integration", Value: r.Integration},
+			{Name: "connection", Value: r.Connection},
+			{Name: "error", Value: string(r.Failure)},
+			{Name: "detail", Value: r.Detail},
+			{Name: "intuit_tid", Value: r.TraceID},
+		},
+		Action: h.backWith(r),
 	}
-	back := pages.Action{}
-	if r.ReturnURL != "" {
-		back = pages.Action{Label: "Back to the app", URL: r.ReturnURL}
-	}
-	if r.Failure == "" {
-		name := r.Account
-		if name == "" {
-			name = r.Connection
+	status := http.StatusOK
+	switch words, ok := failureWords[r.Failure]; {
+	case r.Failure == "":
+		page.Lead = companyName(r.Account, r.Connection) + " is connected."
+		page.Detail = []string{"You can close this window."}
+	case r.Failure == grant.FailureCode:
+		page.Kind, page.Title = pages.Failure, "Not connected to "+title
+		status = codePage(&page, r, title)
+	default:
+		if !ok {
+			words = failureWords[grant.FailureCallback]
 		}
-		return pages.Page{
-			Kind: pages.Success, Title: "Connected to " + title,
-			Lead:   fmt.Sprintf("%s is connected.", name),
-			Detail: []string{"You can close this window."}, Technical: technical, Action: back,
-		}, http.StatusOK
+		page.Kind, page.Title, status = pages.Failure, "Not connected to "+title, words.status
+		if r.Failure == grant.FailureUsed {
+			// The first time may have been a success.
+			page.Kind, page.Title = pages.Info, "Already used"
+		}
+		page.Lead = named(words.lead, title)
+		page.Facts = []pages.Field{{Name: "Who can repair it", Value: words.who}, {Name: "How", Value: named(words.repair, title)}}
 	}
-	if r.Failure == grant.FailureCode {
-		return codePage(r, title, technical, back)
+	if r.Again != nil {
+		page.Other = page.Action
+		page.Action = pages.Action{Label: "Try again", URL: h.againURL(keeper, *r.Again)}
 	}
-	words, ok := failureWords[r.Failure]
-	if !ok {
-		words = failureWords[grant.FailureCallback]
+	page.Message = h.message(r, page)
+	return page, status
+}
+
+// againURL is where to begin anew what has failed.
+func (h *ConnectHandler) againURL(keeper *grant.Keeper, link grant.Link) string {
+	if link.Purpose == grant.PurposeReconnect {
+		return h.reconnectURL(link.Connection, false)
 	}
-	kind, heading := pages.Failure, "Not connected to "+title
-	if r.Failure == grant.FailureUsed {
-		// The first time may have been a success.
-		kind, heading = pages.Info, "Already used"
+	return h.integration.linkURL(keeper, link)
+}
+
+// linkProblem makes the answer to a link that cannot be used. The link is the
+// one that has expired, if that is what is wrong.
+func (h *ConnectHandler) linkProblem(link grant.Link, err error) *problem {
+	p := &problem{Kind: kindLinkInvalid}
+	if errors.Is(err, grant.ErrLinkExpired) {
+		p.Kind = kindLinkExpired
 	}
-	return pages.Page{
-		Kind: kind, Title: heading,
-		Lead:   named(words.lead, title),
-		Detail: []string{named(words.repair, title)}, Technical: technical, Action: back,
-	}, words.status
+	p.BackURL = h.back(link.ReturnURL, "").URL
+	return p
 }
 
 // named puts the provider's title into a text that asks for it.

@@ -26,6 +26,7 @@ import (
 const (
 	whoUser     = "You"
 	whoOperator = "The person who runs the app"
+	whoProxy    = "The person who runs this proxy"
 )
 
 // codeWords say to a human why a code was refused, who can repair it, and how.
@@ -66,8 +67,9 @@ var codeWords = map[grant.CodeCause]struct{ what, who, do string }{
 	},
 }
 
-// codePage makes the page for a code that the provider refused.
-func codePage(r grant.Result, title string, technical []pages.Field, back pages.Action) (pages.Page, int) {
+// codePage makes the page for a code that the provider refused, and returns its
+// status.
+func codePage(page *pages.Page, r grant.Result, title string) int {
 	names := make([]string, len(r.Causes))
 	cases := make([]pages.Case, 0, len(r.Causes))
 	for i, cause := range r.Causes {
@@ -77,11 +79,7 @@ func codePage(r grant.Result, title string, technical []pages.Field, back pages.
 		}
 	}
 	name, refusal := "cause", "invalid_grant"
-	page := pages.Page{
-		Kind: pages.Failure, Title: "Not connected to " + title,
-		Lead:  title + " refused the code of this sign-in.",
-		Cases: cases, Action: back,
-	}
+	page.Lead, page.Cases = title+" refused the code of this sign-in.", cases
 	switch {
 	case len(cases) == 1 && r.Causes[0] == grant.CodeUsedHere:
 		refusal = ""
@@ -92,11 +90,10 @@ func codePage(r grant.Result, title string, technical []pages.Field, back pages.
 		page.Detail = []string{"Start again first. If it happens again, it is one of these, the most likely first. " +
 			"This proxy had not used the code before, and named the same redirect URL and client ID as when it asked for it."}
 	}
-	technical = append(technical, pages.Field{Name: "provider_error", Value: refusal},
+	page.Technical = append(page.Technical, pages.Field{Name: "provider_error", Value: refusal},
 		pages.Field{Name: name, Value: strings.Join(names, ", ")})
 	if r.CodeAge > 0 {
-		technical = append(technical, pages.Field{Name: "code_age_at_most", Value: strconv.FormatInt(r.CodeAge, 10) + " s"})
+		page.Technical = append(page.Technical, pages.Field{Name: "code_age_at_most", Value: strconv.FormatInt(r.CodeAge, 10) + " s"})
 	}
-	page.Technical = technical
-	return page, http.StatusBadGateway
+	return http.StatusBadGateway
 }

@@ -16,7 +16,6 @@ package freshbearer
 
 import (
 	"fmt"
-	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -63,8 +62,16 @@ type Integration struct {
 	// The status that says that a human must authorize again. Default: 428.
 	ReauthStatus int `json:"reauth_status,omitempty"`
 
-	// The origins that a connect link's return URL may have.
+	// The origins that a link's return URL may have, beside that of app_url.
 	ReturnURLs []string `json:"return_urls,omitempty"`
+
+	// The app's name for people, as it is registered at the provider. Default:
+	// the caller's name, or the host of the redirect URL.
+	AppName string `json:"app_name,omitempty"`
+
+	// Where people find the app. The pages lead there if nobody has said where
+	// else to.
+	AppURL string `json:"app_url,omitempty"`
 
 	// How long a connect link can be opened. Default: 15m.
 	LinkLifetime caddy.Duration `json:"link_lifetime,omitempty"`
@@ -275,7 +282,15 @@ func (in *Integration) checkURLs(repl *caddy.Replacer) error {
 	if in.redirect.RawQuery != "" || in.redirect.Path == callbackSuffix || !strings.HasSuffix(in.redirect.Path, callbackSuffix) {
 		return fmt.Errorf("redirect_url must end in %s below a path of its own, and have no query, such as https://qb.example.com/oauth/callback", callbackSuffix)
 	}
-	in.returns = make(map[string]struct{}, len(in.ReturnURLs))
+	in.returns = make(map[string]struct{}, len(in.ReturnURLs)+1)
+	if in.AppURL != "" {
+		u, err := safeURL(repl, "app", in.AppURL)
+		if err != nil {
+			return err
+		}
+		in.AppURL = u.String()
+		in.returns[originOf(u)] = struct{}{}
+	}
 	for _, origin := range in.ReturnURLs {
 		u, err := safeURL(repl, "return_urls", origin)
 		if err != nil {
@@ -287,74 +302,6 @@ func (in *Integration) checkURLs(repl *caddy.Replacer) error {
 		in.returns[originOf(u)] = struct{}{}
 	}
 	return nil
-}
-
-// safeURL reads an address that credentials or browsers are sent to: https, or
-// plain http on loopback, where nobody listens in.
-func safeURL(repl *caddy.Replacer, setting, raw string) (*url.URL, error) {
-	text, err := repl.ReplaceOrErr(raw, true, true)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %s is empty or unknown; set the variable, or write the address out", setting, raw)
-	}
-	u, err := url.Parse(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s %q is not a URL", setting, raw)
-	}
-	if u.Host == "" || u.User != nil || u.Fragment != "" || u.Opaque != "" {
-		return nil, fmt.Errorf("%s %q must be an absolute URL without user or fragment", setting, raw)
-	}
-	if u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())) {
-		return nil, fmt.Errorf("%s %q must be https; plain http is for loopback only", setting, raw)
-	}
-	return u, nil
-}
-
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
-}
-
-// atOrigin returns an address with the origin of another one.
-func atOrigin(origin, address string) string {
-	from, err := url.Parse(origin)
-	u, err2 := url.Parse(address)
-	if err != nil || err2 != nil || address == "" {
-		return ""
-	}
-	u.Scheme, u.Host = from.Scheme, from.Host
-	return u.String()
-}
-
-func originOf(u *url.URL) string { return u.Scheme + "://" + strings.ToLower(u.Host) }
-
-// publicURL returns the address of a page beside the callback. It comes from
-// the configuration alone: a Host field is whatever the client likes.
-func (in *Integration) publicURL(page string, query url.Values) string {
-	u := *in.redirect
-	u.Path = strings.TrimSuffix(u.Path, callbackSuffix) + "/" + page
-	u.RawQuery = query.Encode()
-	return u.String()
-}
-
-// basePath is the path that the browser's side lives under.
-func (in *Integration) basePath() string { return strings.TrimSuffix(in.redirect.Path, callbackSuffix) }
-
-// connectURL returns the address that starts an authorization for a link.
-func (in *Integration) connectURL(k *grant.Keeper, link grant.Link) string {
-	return in.publicURL("connect", url.Values{"link": {k.SignLink(link)}})
-}
-
-// reauthURL returns the address where a human repairs a connection.
-func (in *Integration) reauthURL(k *grant.Keeper, caller, connection string) string {
-	return in.connectURL(k, grant.Link{
-		Integration: in.name,
-		Caller:      caller,
-		Connection:  connection,
-		ExpiresAt:   time.Now().Add(time.Duration(in.ReauthLinkLifetime)).Unix(),
-	})
 }
 
 // forKeeper describes the integration to the keeper; events go to em.

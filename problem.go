@@ -44,6 +44,8 @@ type problem struct {
 	Since                   time.Time
 	// Incident is the provider's own, IncidentURL where to read of it.
 	Incident, IncidentURL string
+	// BackURL is where the app is, for a page.
+	BackURL string
 
 	// RetryAfter is rounded up to whole seconds; 0 is none.
 	RetryAfter time.Duration
@@ -310,5 +312,6 @@ func (p *problem) page() pages.Page {
 			{Name: "error", Value: kind.code},
 		}, p.fields()...),
 		Action: pages.Action{Label: "Connect again", URL: p.ReauthURL},
+		Other:  pages.Action{Label: "Back to the app", URL: p.BackURL},
 	}
 }

@@ -42,6 +42,7 @@ const (
 	kindTooEarly
 	kindHold
 	kindTooSoon
+	kindFormRefused
 )
 
 // The Fault types that Intuit uses. The .NET SDK chooses its exception by them.
@@ -155,6 +156,10 @@ var problemKinds = [...]struct {
 	kindTooSoon: {
 		429, "too_soon", "Too soon", faultService, "http_request_denied",
 		"This was asked for too often. Try again later.",
+	},
+	kindFormRefused: {
+		403, "form_refused", "Form refused", faultAuthorization, "http_request_denied",
+		"This form was not shown by this proxy in this browser, or is too old. Open the link again; the browser must accept cookies.",
 	},
 	kindNotFound: {
 		404, "not_found", "Not found", faultValidation, "http_request_error",

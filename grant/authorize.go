@@ -84,7 +84,9 @@ type AuthorizationError struct {
 	// ReturnURL is the link's, and Popup the start's, if the state was ours.
 	ReturnURL string
 	Popup     bool
-	Err       error
+	// Again is the link that the same browser may begin anew with.
+	Again *Link
+	Err   error
 }
 
 func (e *AuthorizationError) Error() string {

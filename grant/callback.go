@@ -123,7 +123,7 @@ func (k *Keeper) accept(ctx context.Context, cb Callback, b *begun) (Result, err
 	result, err := k.redeem(ctx, cb, b)
 	var e *AuthorizationError
 	if errors.As(err, &e) {
-		e.ReturnURL, e.Popup = b.Link.ReturnURL, b.Popup
+		e.ReturnURL, e.Popup, e.Again = b.Link.ReturnURL, b.Popup, &b.Link
 	}
 	return result, err
 }

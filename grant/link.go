@@ -97,6 +97,8 @@ type Result struct {
 	Detail    string `json:"d,omitempty"`
 	TraceID   string `json:"t,omitempty"`
 	ReturnURL string `json:"r,omitempty"`
+	// Again is the link to begin anew with, after a failure.
+	Again *Link `json:"l,omitempty"`
 	// Popup says that a window which another page opened waits for it.
 	Popup bool `json:"w,omitempty"`
 	// Pending says of a grant that was given up that the provider has not

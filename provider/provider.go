@@ -100,6 +100,10 @@ type Provider interface {
 	// client, and costs nothing.
 	UnknownRefreshToken() secret.String
 
+	// DescribeScope says to a human what a scope gives access to: a few words,
+	// or the scope itself if it is not known.
+	DescribeScope(scope string) string
+
 	// Examine tells what is wrong with a registration by the provider's own
 	// rules, in an order that stays the same; nil if nothing is known to be.
 	Examine(r Registration) []Advice

@@ -71,6 +71,25 @@ func (Provider) CaddyModule() caddy.ModuleInfo {
 // Title implements provider.Provider.
 func (Provider) Title() string { return "QuickBooks" }
 
+// DescribeScope implements provider.Provider (reference: Intuit, "Learn about
+// scopes").
+func (Provider) DescribeScope(scope string) string {
+	if words, ok := scopeWords[scope]; ok {
+		return words
+	}
+	return scope
+}
+
+var scopeWords = map[string]string{
+	"com.intuit.quickbooks.accounting": "Accounting: read and change the company's books, such as customers, invoices and reports",
+	"com.intuit.quickbooks.payment":    "Payments: charge cards and bank accounts for the company",
+	"openid":                           "Sign-in: know who you are at Intuit",
+	"profile":                          "Your name",
+	"email":                            "Your e-mail address",
+	"phone":                            "Your phone number",
+	"address":                          "Your address",
+}
+
 // Environments implements provider.Provider.
 func (Provider) Environments() []string { return []string{Production, Sandbox} }
 

@@ -1,0 +1,183 @@
+// Copyright 2026 The freshbearer authors
+//
+// Licensed under the Apache License, Version 2.0 (the "License");
+// you may not use this file except in compliance with the License.
+// You may obtain a copy of the License at
+//
+//     http://www.apache.org/licenses/LICENSE-2.0
+//
+// Unless required by applicable law or agreed to in writing, software
+// distributed under the License is distributed on an "AS IS" BASIS,
+// WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+// See the License for the specific language governing permissions and
+// limitations under the License.
+
+package freshbearer
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/freshbearer/freshbearer/grant"
+	"github.com/freshbearer/freshbearer/tokenstore"
+)
+
+// connectionJSON is what an app is told of a connection.
+type connectionJSON struct {
+	Connection string           `json:"connection"`
+	Company    string           `json:"company,omitempty"`
+	State      tokenstore.State `json:"state"`
+	Cause      tokenstore.Cause `json:"cause,omitempty"`
+	Since      time.Time        `json:"since"`
+
+	ConnectedAt            time.Time `json:"connected_at,omitzero"`
+	RefreshedAt            time.Time `json:"refreshed_at,omitzero"`
+	AccessExpiresAt        time.Time `json:"access_expires_at,omitzero"`
+	RefreshExpiresAt       time.Time `json:"refresh_expires_at,omitzero"`
+	AuthorizationExpiresAt time.Time `json:"authorization_expires_at,omitzero"`
+
+	// ReauthURL is where a human repairs it, if one must.
+	ReauthURL string `json:"reauth_url,omitempty"`
+}
+
+// connectionsPage is a part of the list. Next is the address of the part after
+// it; if connections come and go meanwhile, one may be in both or in none.
+type connectionsPage struct {
+	Connections []connectionJSON `json:"connections"`
+	Total       int              `json:"total"`
+	Next        string           `json:"next,omitempty"`
+}
+
+// connections is the apps' own view of the grants. path is what follows
+// "connections/" in the target. The exchange is for the answer to an error.
+func (h *ConnectHandler) connections(w http.ResponseWriter, r *http.Request, path string) (*exchange, error) {
+	caller := h.app.callers.authenticate(r)
+	if caller == nil {
+		return nil, unauthorized()
+	}
+	id, action, _ := strings.Cut(path, "/")
+	allow := "GET"
+	switch {
+	case action == "refresh":
+		allow = "POST"
+	case action != "" || id == "" && path != "":
+		return nil, &problem{Kind: kindNotFound}
+	case id != "":
+		allow = "GET, DELETE"
+	}
+	if !strings.Contains(allow, r.Method) {
+		return nil, methodNotAllowed(allow)
+	}
+	keeper, err := h.keeper()
+	if err != nil {
+		return nil, err
+	}
+	if id == "" {
+		return nil, h.listConnections(w, r, keeper, caller)
+	}
+	if !h.integration.provider.ValidConnection(id) {
+		return nil, &problem{Kind: kindNotFound}
+	}
+	x := h.exchange(keeper, caller, id)
+	if err := x.entitled(r.Context()); err != nil {
+		return x, err
+	}
+	return x, h.oneConnection(w, r, x, action)
+}
+
+func (h *ConnectHandler) oneConnection(w http.ResponseWriter, r *http.Request, x *exchange, action string) error {
+	use := x.keeper.Peek
+	switch {
+	case action == "refresh":
+		use = x.keeper.Refresh
+	case r.Method == http.MethodDelete:
+		use = x.keeper.Disconnect
+	}
+	snap, err := use(r.Context(), x.key)
+	var dead *grant.ReauthorizationError
+	if errors.As(err, &dead) && dead.Cause == tokenstore.CauseNeverConnected && action == "" {
+		return &problem{Kind: kindNotFound, Detail: "There is no such connection."}
+	}
+	if err != nil {
+		return err
+	}
+	status := http.StatusOK
+	if r.Method == http.MethodDelete && snap.RevokePending {
+		status = http.StatusAccepted // it is tried until the provider confirms
+	}
+	writeJSON(w, status, h.connectionJSON(x.keeper, x.caller, &grant.Entry{
+		Key: snap.Key, Account: snap.Account, State: snap.Told(), Cause: snap.Cause, Since: snap.Since,
+		ConnectedAt: snap.ConnectedAt, RefreshedAt: snap.RefreshedAt, AccessExpiresAt: snap.ExpiresAt(),
+		RefreshExpiresAt: snap.RefreshExpiresAt, AuthorizationExpiresAt: snap.AuthorizationExpiresAt,
+	}))
+	return nil
+}
+
+// maxOffset keeps numbers in a query from being absurd.
+const maxOffset = 100_000_000
+
+func (h *ConnectHandler) listConnections(w http.ResponseWriter, r *http.Request, keeper *grant.Keeper, caller *Caller) error {
+	query := r.URL.Query()
+	numbers := map[string]int{"offset": 0, "limit": 100}
+	for name := range numbers {
+		if text := query.Get(name); text != "" {
+			n, err := strconv.Atoi(text)
+			if err != nil || n < 0 || n > maxOffset || name == "limit" && (n == 0 || n > 1000) {
+				return badRequest("The offset is a number from 0, the limit one from 1 to 1000.")
+			}
+			numbers[name] = n
+		}
+	}
+	state := tokenstore.State(query.Get("state"))
+	switch state {
+	case "", tokenstore.StateConnected, tokenstore.StateSuspect, tokenstore.StateNeedsReauth, tokenstore.StateDisconnected, grant.StateRevokePending:
+	default:
+		return badRequest("The state is connected, suspect, needs_reauth, revoke_pending or disconnected.")
+	}
+	listing, err := keeper.List(r.Context(), grant.Filter{
+		Integration: h.integration.name, State: state,
+		Allow:  func(e *grant.Entry) bool { return caller.mayUse(e.Connection, e.Owner) },
+		Offset: numbers["offset"], Limit: numbers["limit"],
+	})
+	if err != nil {
+		return storageError(r.Context(), err)
+	}
+	page := connectionsPage{Connections: make([]connectionJSON, len(listing.Entries)), Total: listing.Total}
+	for i := range listing.Entries {
+		page.Connections[i] = h.connectionJSON(keeper, caller, &listing.Entries[i])
+	}
+	if next := numbers["offset"] + len(listing.Entries); next < listing.Total && len(listing.Entries) > 0 {
+		more := url.Values{"offset": {strconv.Itoa(next)}, "limit": {strconv.Itoa(numbers["limit"])}}
+		if state != "" {
+			more.Set("state", string(state))
+		}
+		page.Next = h.integration.publicURL("connections", more)
+	}
+	writeJSON(w, http.StatusOK, page)
+	return nil
+}
+
+// storageError is what the store's errors are to a caller.
+func storageError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return &grant.UnavailableError{Reason: grant.ReasonStorage, RetryAfter: time.Second, Err: err}
+}
+
+func (h *ConnectHandler) connectionJSON(keeper *grant.Keeper, caller *Caller, e *grant.Entry) connectionJSON {
+	c := connectionJSON{
+		Connection: e.Connection, Company: e.Account, State: e.State, Cause: e.Cause, Since: e.Since,
+		ConnectedAt: e.ConnectedAt, RefreshedAt: e.RefreshedAt, AccessExpiresAt: e.AccessExpiresAt,
+		RefreshExpiresAt: e.RefreshExpiresAt, AuthorizationExpiresAt: e.AuthorizationExpiresAt,
+	}
+	if e.State == tokenstore.StateNeedsReauth || e.State == tokenstore.StateDisconnected {
+		c.ReauthURL = h.integration.reauthURL(keeper, caller.name, e.Connection)
+	}
+	return c
+}
