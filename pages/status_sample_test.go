@@ -103,7 +103,7 @@ func sampleConnection(state string) Connection {
 		c.Refresh.Until = now.Add(6 * day)
 		c.CanRecheck = true
 	case "revoke_pending":
-		c.Cause = "It was given up here. QuickBooks has not confirmed that its tokens are revoked; that is tried every hour."
+		c.Cause, c.CanReconnect = "It was given up here. QuickBooks has not confirmed yet that its tokens are revoked; that is tried again every hour.", true
 		c.Access, c.Refresh, c.Authorization = Span{}, Span{}, Span{}
 	case "disconnected":
 		c.Cause = "It was disconnected."

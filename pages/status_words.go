@@ -25,19 +25,17 @@ import (
 
 // statusWords are the functions of the templates.
 var statusWords = template.FuncMap{
-	"style":    func() template.CSS { return template.CSS(statusStyle) },
-	"states":   func() []string { return states },
-	"stateOf":  stateOf,
-	"count":    grouped,
-	"when":     when,
-	"gauge":    newGauge,
-	"plot":     newPlot,
-	"web":      isWeb,
-	"row":      func(frame Frame, connection Connection) row { return row{frame, connection} },
-	"inPage":   func(frame Frame, connection Connection) row { frame.Back = ""; return row{frame, connection} },
-	"minus":    func(a, b int) int { return a - b },
-	"plus":     func(a, b int) int { return a + b },
-	"notFirst": func(i int) bool { return i > 0 },
+	"style":   func() template.CSS { return template.CSS(statusStyle) },
+	"states":  func() []string { return states },
+	"stateOf": stateOf,
+	"count":   grouped,
+	"when":    when,
+	"gauge":   newGauge,
+	"plot":    newPlot,
+	"web":     isWeb,
+	"row":     func(frame Frame, connection Connection) row { return row{frame, connection} },
+	"minus":   func(a, b int) int { return a - b },
+	"plus":    func(a, b int) int { return a + b },
 }
 
 // row is a connection with the frame that its links need.
@@ -152,7 +150,7 @@ func newGauge(now time.Time, label string, s Span) gauge {
 	}
 	if left < s.Life {
 		// What is not over yet can be seen.
-		g.Width = max(1, int(100*left/s.Life))
+		g.Width = max(1, int(100*left.Seconds()/s.Life.Seconds()))
 	}
 	return g
 }
