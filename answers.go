@@ -140,6 +140,9 @@ func (x *exchange) unavailable(e *grant.UnavailableError) *problem {
 		}
 	case grant.ReasonHold:
 		p.Kind = kindHold
+	case grant.ReasonTooSoon:
+		p.Kind = kindTooSoon
+		p.Detail = "This connection was refreshed on request less than a minute ago. Its token needs no other refresh; try again later if it does."
 	}
 	if x != nil {
 		p.Integration, p.Connection = x.integration.name, x.key.Connection

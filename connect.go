@@ -163,8 +163,15 @@ func (h *ConnectHandler) connect(w http.ResponseWriter, r *http.Request, keeper 
 	if link.Integration != h.integration.name {
 		return &problem{Kind: kindLinkInvalid}
 	}
-	authorization, err := keeper.BeginAuthorization(r.Context(), link)
-	if err != nil {
+	authorization, err := keeper.BeginAuthorization(r.Context(), grant.Start{Link: link})
+	var tooMany *grant.TooManyError
+	switch {
+	case errors.As(err, &tooMany):
+		return &problem{Kind: kindTooSoon, RetryAfter: tooMany.RetryAfter,
+			Detail: "Too many sign-ins were started and not ended. Try again later."}
+	case errors.Is(err, grant.ErrPurpose):
+		return &problem{Kind: kindLinkInvalid}
+	case err != nil:
 		h.logger.Error("starting an authorization", zap.Error(err))
 		return &problem{Kind: kindStorage, RetryAfter: time.Second}
 	}
@@ -221,7 +228,7 @@ func (h *ConnectHandler) callback(w http.ResponseWriter, r *http.Request, keeper
 		if errors.As(err, &failed) {
 			result.Failure, result.Detail = failed.Failure, failed.Detail
 			result.Causes, result.CodeAge = failed.Causes, int64(failed.CodeAge/time.Second)
-			result.TraceID, result.ReturnURL = failed.TraceID, failed.ReturnURL
+			result.TraceID, result.ReturnURL, result.Popup = failed.TraceID, failed.ReturnURL, failed.Popup
 		}
 	}
 	clean := h.integration.publicURL("done", url.Values{"result": {keeper.SignResult(result)}})

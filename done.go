@@ -88,6 +88,11 @@ var failureWords = map[grant.Failure]struct {
 		"This company is already connected to another app here.",
 		"The existing connection is unchanged. The person who runs this proxy can allow both apps to use it.",
 	},
+	grant.FailureNotConnected: {
+		http.StatusNotFound,
+		"This company is not connected here.",
+		"Nothing was connected. Connect it from the app first.",
+	},
 	grant.FailureStorage: {
 		http.StatusServiceUnavailable,
 		"The connection could not be stored.",

@@ -225,6 +225,10 @@ func (in *Integration) endpoints(repl *caddy.Replacer) (provider.Endpoints, erro
 		}
 		*override.to = u.String()
 	}
+	if in.AuthorizeURL != "" || in.TokenURL != "" {
+		// What another server calls itself is not known.
+		e.Issuer = ""
+	}
 	if in.TokenURL != "" {
 		// The provider's document knows nothing of another server.
 		e.DiscoveryURL = atOrigin(e.TokenURL, e.DiscoveryURL)

@@ -41,6 +41,7 @@ const (
 	kindNotFound
 	kindTooEarly
 	kindHold
+	kindTooSoon
 )
 
 // The Fault types that Intuit uses. The .NET SDK chooses its exception by them.
@@ -150,6 +151,10 @@ var problemKinds = [...]struct {
 		503, "on_hold", "On hold", faultService, "proxy_configuration_error",
 		"This proxy's token store was restored from a backup, or copied. No token is refreshed until its operator has made sure that " +
 			"no other copy is in use, and has run: caddy freshbearer resume. The connection is not lost.",
+	},
+	kindTooSoon: {
+		429, "too_soon", "Too soon", faultService, "http_request_denied",
+		"This was asked for too often. Try again later.",
 	},
 	kindNotFound: {
 		404, "not_found", "Not found", faultValidation, "http_request_error",

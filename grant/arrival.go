@@ -79,7 +79,7 @@ func (a *arrival) again(ctx context.Context, cb Callback) (Result, error) {
 		return Result{}, &AuthorizationError{Failure: FailureUsed}
 	case !bytes.Equal(a.query, hash(cb.Query.Encode())), first != nil && first.Failure == FailureState:
 		// Another browser, or another choice at the provider's page, was first.
-		return Result{}, &AuthorizationError{Failure: FailureUsed, ReturnURL: a.begun.Link.ReturnURL}
+		return Result{}, &AuthorizationError{Failure: FailureUsed, ReturnURL: a.begun.Link.ReturnURL, Popup: a.begun.Popup}
 	}
 	return a.result, a.err
 }

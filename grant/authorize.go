@@ -63,6 +63,9 @@ const (
 	FailureOtherAccount Failure = "other_account"
 	// FailureOwned: the account is connected, and belongs to another caller.
 	FailureOwned Failure = "owned_by_other"
+	// FailureNotConnected: the link was for a connection that is known here, and
+	// this one is not.
+	FailureNotConnected Failure = "not_connected"
 	// FailureStorage: the grant could not be stored.
 	FailureStorage Failure = "storage_unavailable"
 )
@@ -78,8 +81,9 @@ type AuthorizationError struct {
 	CodeAge time.Duration
 	Detail  string
 	TraceID string
-	// ReturnURL is the link's, if the state was ours.
+	// ReturnURL is the link's, and Popup the start's, if the state was ours.
 	ReturnURL string
+	Popup     bool
 	Err       error
 }
 
@@ -127,14 +131,34 @@ type begun struct {
 	// (RFC 6749 §4.1.3), even if a reload has brought another.
 	RedirectURL string    `json:"redirect_url"`
 	At          time.Time `json:"at"`
+	Popup       bool      `json:"popup,omitempty"`
 }
 
-// ErrNotConfigured says that no integration has the name.
-var ErrNotConfigured = errors.New("integration is not configured")
+// Start is the wish to begin an authorization.
+type Start struct {
+	// Link is one that OpenLink has accepted, or one of PurposeReconnect.
+	Link Link
+	// From is the IP address of the client; empty if it is not known.
+	From string
+	// Popup says that a window which another page opened waits for the result.
+	Popup bool
+}
 
-// BeginAuthorization starts an authorization for a link that OpenLink has
-// accepted.
-func (k *Keeper) BeginAuthorization(ctx context.Context, link Link) (*Authorization, error) {
+var (
+	// ErrNotConfigured says that no integration has the name.
+	ErrNotConfigured = errors.New("integration is not configured")
+	// ErrPurpose says that a link is not for an authorization, or does not say
+	// of which connection.
+	ErrPurpose = errors.New("no authorization can be begun with this link")
+)
+
+// BeginAuthorization starts an authorization. The error is ErrPurpose,
+// ErrNotConfigured, or a *TooManyError, or the store's.
+func (k *Keeper) BeginAuthorization(ctx context.Context, s Start) (*Authorization, error) {
+	link := s.Link
+	if link.Purpose != PurposeConnect && (link.Purpose != PurposeReconnect || link.Connection == "") {
+		return nil, ErrPurpose
+	}
 	if err := k.begin(); err != nil {
 		return nil, err
 	}
@@ -143,13 +167,16 @@ func (k *Keeper) BeginAuthorization(ctx context.Context, link Link) (*Authorizat
 	if in == nil {
 		return nil, fmt.Errorf("integration %q: %w", link.Integration, ErrNotConfigured)
 	}
-	if err := k.sweepStates(ctx); err != nil {
+	admitted, err := k.admitStart(ctx, s)
+	if err != nil {
 		return nil, err
 	}
+	defer admitted()
 	state, cookie := provider.NewState(), provider.NewState()
 	now := k.clock.Now()
 	b := begun{
 		Link:        link,
+		Popup:       s.Popup,
 		CookieHash:  hash(cookie),
 		Verifier:    provider.NewVerifier(),
 		ClientID:    in.Client.ClientID,
@@ -170,34 +197,6 @@ func (k *Keeper) BeginAuthorization(ctx context.Context, link Link) (*Authorizat
 		CookieValue: cookie,
 		MaxAge:      authorizationLife,
 	}, nil
-}
-
-const (
-	// maxBegun bounds what people who open a link again and again can store.
-	maxBegun   = 10_000
-	sweepEvery = time.Minute
-)
-
-// ErrTooMany says that too many authorizations have been started and not ended.
-var ErrTooMany = errors.New("too many authorizations are under way")
-
-// sweepStates forgets what has expired, now and then, and refuses more when
-// there is too much of it.
-func (k *Keeper) sweepStates(ctx context.Context) error {
-	k.sweepMu.Lock()
-	defer k.sweepMu.Unlock()
-	if now := k.clock.Now(); now.Sub(k.sweptAt).Abs() >= sweepEvery {
-		n, err := k.vault.SweepOnce(ctx, now)
-		if err != nil {
-			return fmt.Errorf("sweeping expired authorizations: %w", err)
-		}
-		k.sweptAt, k.begun = now, n
-	}
-	if k.begun >= maxBegun {
-		return ErrTooMany
-	}
-	k.begun++
-	return nil
 }
 
 // StateCookie is the name of the cookie that goes with a state, without any

@@ -49,7 +49,7 @@ func (w *world) consent(a *grant.Authorization) url.Values {
 func (w *world) begin(l grant.Link) *grant.Authorization {
 	w.t.Helper()
 	l.Integration = "quickbooks"
-	a, err := w.keeper.BeginAuthorization(w.t.Context(), l)
+	a, err := w.keeper.BeginAuthorization(w.t.Context(), grant.Start{Link: l})
 	if err != nil {
 		w.t.Fatal(err)
 	}

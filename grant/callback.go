@@ -116,14 +116,14 @@ func (k *Keeper) accept(ctx context.Context, cb Callback, b *begun) (Result, err
 	// A former version noted no time, and kept the state no longer than it was
 	// good. The browser drops the cookie at the same time.
 	case !b.At.IsZero() && k.clock.Now().Sub(b.At) >= authorizationLife:
-		return Result{}, &AuthorizationError{Failure: FailureExpired, ReturnURL: b.Link.ReturnURL}
+		return Result{}, &AuthorizationError{Failure: FailureExpired, ReturnURL: b.Link.ReturnURL, Popup: b.Popup}
 	case !b.sameBrowser(cb.Cookie):
 		return Result{}, &AuthorizationError{Failure: FailureState}
 	}
 	result, err := k.redeem(ctx, cb, b)
 	var e *AuthorizationError
 	if errors.As(err, &e) {
-		e.ReturnURL = b.Link.ReturnURL
+		e.ReturnURL, e.Popup = b.Link.ReturnURL, b.Popup
 	}
 	return result, err
 }
@@ -135,6 +135,9 @@ func (k *Keeper) redeem(ctx context.Context, cb Callback, b *begun) (Result, err
 	}
 	if b.ClientID != in.Client.ClientID || b.TokenURL != in.Client.Endpoints.TokenURL {
 		return Result{}, &AuthorizationError{Failure: FailureChanged}
+	}
+	if err := checkIssuer(cb.Query, in); err != nil {
+		return Result{}, err
 	}
 	code, err := codeOf(cb.Query)
 	if err != nil {
@@ -173,9 +176,25 @@ func (k *Keeper) redeem(ctx context.Context, cb Callback, b *begun) (Result, err
 	}
 	k.logger.Info("connected", k.fields(record)...)
 	return Result{
-		Integration: in.Name, Connection: id, Account: account.Name, ReturnURL: b.Link.ReturnURL,
+		Purpose: b.Link.Purpose, Integration: in.Name, Connection: id, Account: account.Name,
+		ReturnURL: b.Link.ReturnURL, Popup: b.Popup,
 	}, nil
 }
+
+// checkIssuer refuses the answer of another authorization server than the one
+// that the human was sent to (RFC 9207 §2.4). Intuit's does not name itself, so
+// an answer without a name passes; and a server whose name is not known cannot
+// be told from others.
+func checkIssuer(query url.Values, in *Integration) error {
+	issuer, single := only(query, "iss")
+	known := in.Client.Endpoints.Issuer
+	if !single || query.Has("iss") && known != "" && issuer != known {
+		return &AuthorizationError{Failure: FailureCallback, Err: errOtherIssuer}
+	}
+	return nil
+}
+
+var errOtherIssuer = errors.New("the callback does not come from the authorization server that was asked")
 
 func codeOf(query url.Values) (string, error) {
 	refusal, ok1 := only(query, "error")
@@ -253,7 +272,8 @@ const installTries = 5
 // it: the human's consent may just have ended the tokens that it had. Its owner
 // stays, and the refusal says what the human must be told. A connection that
 // is not there, or was disconnected and so belongs to nobody, is not made in
-// that case, and record is nil.
+// that case, and record is nil. The same goes for a connection that was never
+// made, if the link is for known ones only.
 func (k *Keeper) install(
 	ctx context.Context, in *Integration, cb Callback, link Link, tokens *provider.Tokens, account provider.Account,
 ) (record *tokenstore.Record, refusal Failure, err error) {
@@ -271,6 +291,8 @@ func (k *Keeper) install(
 		switch {
 		case link.Connection != "" && link.Connection != key.Connection:
 			refusal = FailureOtherAccount
+		case link.Purpose == PurposeReconnect && record.Epoch == 0:
+			refusal = FailureNotConnected
 		case live && link.Connection == "" && !cb.MayReplace(link.Caller, record.Owner, key.Connection):
 			refusal = FailureOwned
 		}

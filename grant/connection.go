@@ -53,6 +53,8 @@ type connection struct {
 	// lastForced is when a refusal last drove a refresh, lastFruitless when one
 	// that did was refused again.
 	lastForced, lastFruitless time.Time
+	// lastByHand is when a human, or an app, last began a refresh.
+	lastByHand time.Time
 }
 
 // connection returns the connection, loaded from the vault if need be. There

@@ -63,6 +63,8 @@ const (
 	// ReasonHold: the store is on hold (see tokenstore.Hold), so nothing is
 	// refreshed. Waiting does not help; the operator must act.
 	ReasonHold Reason = "on_hold"
+	// ReasonTooSoon: the grant was refreshed by hand a moment ago.
+	ReasonTooSoon Reason = "too_soon"
 	// ReasonClosed: the process is stopping.
 	ReasonClosed Reason = "shutting_down"
 )

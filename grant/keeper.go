@@ -86,6 +86,7 @@ type Keeper struct {
 	linkKey      []byte
 	pseudonymKey []byte
 	eventKey     []byte
+	formKey      []byte
 
 	connections sync.Map // tokenstore.Key to *connection
 
@@ -93,10 +94,7 @@ type Keeper struct {
 	attachments  []*Attachment
 	integrations atomic.Pointer[map[string]*Integration]
 
-	// sweepMu guards the count of started authorizations.
-	sweepMu sync.Mutex
-	sweptAt time.Time
-	begun   int
+	starts starts
 
 	// arrivals are the callbacks of late, by the hash of their state.
 	arrivals    sync.Map // [sha256.Size]byte to *arrival
@@ -161,6 +159,7 @@ func NewKeeper(vault *tokenstore.Vault, opts Options) *Keeper {
 		linkKey:      vault.DeriveKey("link"),
 		pseudonymKey: vault.DeriveKey("pseudonym"),
 		eventKey:     vault.DeriveKey("event"),
+		formKey:      vault.DeriveKey("form"),
 	}
 	k.began = k.clock.Now()
 	k.telling.init()

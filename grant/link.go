@@ -25,9 +25,26 @@ import (
 	"time"
 )
 
-// Link is what a connect link stands for. It carries no secret: whoever has it
-// may start an authorization, which ends at the provider's consent page.
+// Purpose says what a link is for.
+type Purpose string
+
+// The purposes.
+const (
+	// PurposeConnect: to authorize, for the first time or again.
+	PurposeConnect Purpose = ""
+	// PurposeReconnect: to authorize again, for people whom the provider sends
+	// and nobody gave a link. It is bound to a connection, which must be known
+	// here, whatever its state.
+	PurposeReconnect Purpose = "reconnect"
+	// PurposeDisconnect: to give up a grant. No authorization begins with it.
+	PurposeDisconnect Purpose = "disconnect"
+)
+
+// Link is what a link stands for. It carries no secret: whoever has one may
+// start an authorization, which ends at the provider's consent page, or give up
+// the grant that a link of PurposeDisconnect names.
 type Link struct {
+	Purpose Purpose `json:"p,omitempty"`
 	// Integration is the integration to connect.
 	Integration string `json:"i"`
 	// Caller is the caller that the link was made for; a new connection will
@@ -64,11 +81,13 @@ func (k *Keeper) OpenLink(text string) (Link, error) {
 	return l, nil
 }
 
-// Result is what came of an authorization, for the page that tells the human.
+// Result is what came of an authorization, or of giving one up, for the page
+// that tells the human.
 type Result struct {
-	Integration string `json:"i"`
-	Connection  string `json:"n,omitempty"`
-	Account     string `json:"a,omitempty"`
+	Purpose     Purpose `json:"p,omitempty"`
+	Integration string  `json:"i"`
+	Connection  string  `json:"n,omitempty"`
+	Account     string  `json:"a,omitempty"`
 	// Failure is empty after a success.
 	Failure Failure `json:"f,omitempty"`
 	// Causes and CodeAge, in seconds, are those of an AuthorizationError.
@@ -78,7 +97,12 @@ type Result struct {
 	Detail    string `json:"d,omitempty"`
 	TraceID   string `json:"t,omitempty"`
 	ReturnURL string `json:"r,omitempty"`
-	ExpiresAt int64  `json:"e"`
+	// Popup says that a window which another page opened waits for it.
+	Popup bool `json:"w,omitempty"`
+	// Pending says of a grant that was given up that the provider has not
+	// confirmed its end yet.
+	Pending   bool  `json:"q,omitempty"`
+	ExpiresAt int64 `json:"e"`
 }
 
 // resultLife is how long the page can be reloaded.

@@ -50,6 +50,15 @@ type Snapshot struct {
 	Owner   string
 	Account string
 
+	// ConnectedAt is when the grant was last authorized, RefreshedAt when its
+	// access token was asked for. RefreshExpiresAt is when the refresh token
+	// ends if it is not used, AuthorizationExpiresAt when no refresh prolongs
+	// the grant any more. Each is zero if it is not known.
+	ConnectedAt            time.Time
+	RefreshedAt            time.Time
+	RefreshExpiresAt       time.Time
+	AuthorizationExpiresAt time.Time
+
 	authorization secret.String
 	life          time.Duration
 	issuedAt      time.Time
@@ -64,6 +73,20 @@ type Snapshot struct {
 // Authorization is the value of the Authorization field for a request to the
 // API.
 func (s *Snapshot) Authorization() secret.String { return s.authorization }
+
+// StateRevokePending is never stored. It is what people and apps are told of a
+// disconnected grant whose end the provider has not confirmed.
+const StateRevokePending tokenstore.State = "revoke_pending"
+
+// Told returns the state that people and apps are told.
+func (s *Snapshot) Told() tokenstore.State { return told(s.State, s.RevokePending) }
+
+func told(state tokenstore.State, revokePending bool) tokenstore.State {
+	if revokePending {
+		return StateRevokePending
+	}
+	return state
+}
 
 // ExpiresAt is when the access token ends.
 func (s *Snapshot) ExpiresAt() time.Time { return s.expiresAt }
@@ -119,6 +142,11 @@ func newSnapshot(r *tokenstore.Record, refreshBefore time.Duration, previous *Sn
 
 		Owner:   r.Owner,
 		Account: r.Account,
+
+		ConnectedAt:            r.ConnectedAt,
+		RefreshedAt:            r.AccessIssuedAt,
+		RefreshExpiresAt:       r.RefreshExpiresAt,
+		AuthorizationExpiresAt: r.AuthorizationExpiresAt,
 	}
 	if !r.AccessToken.Empty() {
 		s.authorization = secret.New("Bearer " + r.AccessToken.Reveal())

@@ -135,6 +135,9 @@ type Endpoints struct {
 	AuthorizeURL string
 	TokenURL     string
 	RevokeURL    string
+	// Issuer is the server's name for itself in the answers of AuthorizeURL
+	// (RFC 9207) and in its discovery document; empty if it is not known.
+	Issuer string
 	// DiscoveryURL is where the server describes itself (OpenID Connect
 	// Discovery 1.0 §4, RFC 8414 §3); empty if it does not.
 	DiscoveryURL string

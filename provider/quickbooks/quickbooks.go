@@ -81,6 +81,7 @@ func (Provider) Endpoints(environment string) provider.Endpoints {
 		AuthorizeURL: "https://appcenter.intuit.com/connect/oauth2",
 		TokenURL:     "https://oauth.platform.intuit.com/oauth2/v1/tokens/bearer",
 		RevokeURL:    "https://developer.api.intuit.com/v2/oauth2/tokens/revoke",
+		Issuer:       "https://oauth.platform.intuit.com/op/v1",
 		StatusPage:   "https://status.developer.intuit.com",
 	}
 	switch environment {
