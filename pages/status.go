@@ -36,6 +36,8 @@ type Frame struct {
 	Store string
 	// Token proves that a form came from this page.
 	Token string
+	// Page is the page that forms lead back to, empty for the list.
+	Page string
 	// Back is the query of the list that a human came from, and goes back to.
 	Back string
 	// Outcome tells what came of the last form. The zero value is none.
@@ -128,6 +130,8 @@ type Trouble struct {
 	Time                             time.Time
 	Integration, Connection, Account string
 	What, ProviderError, TraceID     string
+	// Count is how often in a row it happened, if more than once.
+	Count int
 }
 
 // ConnectionView is the page of one connection.

@@ -51,8 +51,8 @@ func sampleStatus() StatusView {
 		Filter: Filter{Text: "design", Integration: "quickbooks", State: "needs_reauth", Offset: 50, Limit: 50},
 		Total:  100000,
 		Troubles: []Trouble{
-			{now.Add(-4 * time.Minute), "quickbooks", "9130347957983546", "Craig's Design and Landscaping", "refused", "invalid_grant", "1-674305ac-4e52b0a31f7f5c8e2b1d0f96"},
-			{now.Add(-3 * time.Hour), "quickbooks", "4620816365179350", "", "no answer", "", ""},
+			{now.Add(-4 * time.Minute), "quickbooks", "9130347957983546", "Craig's Design and Landscaping", "refused", "invalid_grant", "1-674305ac-4e52b0a31f7f5c8e2b1d0f96", 3},
+			{now.Add(-3 * time.Hour), "quickbooks", "4620816365179350", "", "no answer", "", "", 0},
 		},
 	}
 	v.Connections = []Connection{

@@ -47,6 +47,9 @@ type row struct {
 // states are the words of the API, the worst first.
 var states = []string{"needs_reauth", "suspect", "revoke_pending", "connected", "disconnected"}
 
+// States returns the states that the pages know, the worst first.
+func States() []string { return slices.Clone(states) }
+
 // state is how a state is shown: by a word, a colour and a shape.
 type state struct {
 	Word, Label, Tone string
