@@ -15,6 +15,7 @@
 package freshbearer
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -177,7 +178,7 @@ func TestStatusDefaultDeny(t *testing.T) {
 		}
 		for _, method := range []string{"GET", "POST", "HEAD"} {
 			r := httptest.NewRequest(method, "/status/", nil)
-			r = r.WithContext(caddy.Context{Context: t.Context()}.WithValue(caddy.ReplacerCtxKey, caddy.NewReplacer()))
+			r = r.WithContext(context.WithValue(r.Context(), caddy.ReplacerCtxKey, caddy.NewReplacer()))
 			w := httptest.NewRecorder()
 			if err := h.ServeHTTP(w, r, nil); err != nil || w.Code != http.StatusForbidden || w.Result().Cookies() != nil {
 				t.Errorf("%s %s: %d %v", method, h.UserFrom, w.Code, err)
