@@ -49,6 +49,11 @@ var adminEndpoints = map[string]struct {
 	"doctor":  {http.MethodGet, (*adminAPI).doctor},
 	"recheck": {http.MethodPost, (*adminAPI).recheck},
 	"resume":  {http.MethodPost, (*adminAPI).resume},
+
+	"":           {http.MethodGet, (*adminAPI).desk},
+	"connection": {http.MethodGet, (*adminAPI).desk},
+	"disconnect": {http.MethodGet, (*adminAPI).desk},
+	"do":         {http.MethodPost, (*adminAPI).desk},
 }
 
 // CaddyModule returns the Caddy module information.

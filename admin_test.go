@@ -119,7 +119,6 @@ func TestAdminEndpoints(t *testing.T) {
 	}
 	refused(http.MethodGet, "/freshbearer/backup", 503, "no token store is open")
 	_, ring := openAdminStore(t, "/stores/one", storetest.NewMemory())
-	refused(http.MethodGet, "/freshbearer/", 404)
 	refused(http.MethodGet, "/freshbearer/backup/", 404)
 	refused(http.MethodPost, "/freshbearer/backup", 405)
 	refused(http.MethodGet, "/freshbearer/resume", 405)

@@ -136,9 +136,7 @@ func (c *Caller) provision(repl *caddy.Replacer, name string, cs *callers) error
 // checkUser makes sure that a user is read from the request: anything else is
 // the same for every request, and could let in whoever asks.
 func (c *Caller) checkUser(others []*Caller) error {
-	inner, ok := strings.CutPrefix(c.UserFrom, "{http.")
-	inner, closed := strings.CutSuffix(inner, "}")
-	if !ok || !closed || strings.ContainsAny(inner, "{}") {
+	if !ofRequest(c.UserFrom) {
 		return fmt.Errorf("user %s: %q must be one placeholder of the request, such as %s", c.User, c.UserFrom, defaultUserFrom)
 	}
 	for _, other := range others {
@@ -147,6 +145,13 @@ func (c *Caller) checkUser(others []*Caller) error {
 		}
 	}
 	return nil
+}
+
+// ofRequest tells whether a text is one placeholder of the request.
+func ofRequest(placeholder string) bool {
+	inner, ok := strings.CutPrefix(placeholder, "{http.")
+	inner, closed := strings.CutSuffix(inner, "}")
+	return ok && closed && !strings.ContainsAny(inner, "{}")
 }
 
 // checkConnections finds connection IDs that no configured provider could
@@ -200,15 +205,20 @@ func (cs *callers) provenUser(r *http.Request) *Caller {
 		return nil
 	}
 	for _, c := range cs.byUser {
-		// A client certificate that nobody has verified proves nothing.
-		if strings.HasPrefix(c.UserFrom, "{http.request.tls.client.") && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0) {
-			continue
-		}
-		if user := repl.ReplaceAll(c.UserFrom, ""); user != "" && user == c.User {
+		if user := provenAs(r, repl, c.UserFrom); user != "" && user == c.User {
 			return c
 		}
 	}
 	return nil
+}
+
+// provenAs returns the user that a placeholder holds, empty if there is none.
+func provenAs(r *http.Request, repl *caddy.Replacer, placeholder string) string {
+	// A client certificate that nobody has verified proves nothing.
+	if strings.HasPrefix(placeholder, "{http.request.tls.client.") && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0) {
+		return ""
+	}
+	return repl.ReplaceAll(placeholder, "")
 }
 
 // mayUse tells whether the caller may use a connection by configuration; owner

@@ -37,7 +37,7 @@ func command() caddycmd.Command {
 				}
 				return errors.New("name a command: " + strings.Join(names, ", "))
 			}
-			cmd.AddCommand(backupCommand(), demoCommand(), doctorCommand(), recheckCommand(), restoreCommand(), resumeCommand())
+			cmd.AddCommand(backupCommand(), demoCommand(), doctorCommand(), recheckCommand(), restoreCommand(), resumeCommand(), statusCommand())
 		},
 	}
 }

@@ -39,6 +39,7 @@ func init() {
 	caddy.RegisterModule(new(App))
 	caddy.RegisterModule(Handler{})
 	caddy.RegisterModule(ConnectHandler{})
+	caddy.RegisterModule(StatusHandler{})
 	caddy.RegisterModule(Transport{})
 	caddy.RegisterModule(adminAPI{})
 	caddy.RegisterModule(quickbooks.Provider{})
@@ -47,6 +48,9 @@ func init() {
 	httpcaddyfile.RegisterGlobalOption("freshbearer", parseApp)
 	httpcaddyfile.RegisterDirective("freshbearer", parseDirective)
 	httpcaddyfile.RegisterDirectiveOrder("freshbearer", httpcaddyfile.Before, "reverse_proxy")
+	// Before the former, which answers everything.
+	httpcaddyfile.RegisterHandlerDirective("freshbearer_status", parseStatus)
+	httpcaddyfile.RegisterDirectiveOrder("freshbearer_status", httpcaddyfile.After, "metrics")
 
 	caddycmd.RegisterCommand(command())
 }
