@@ -204,7 +204,7 @@ func (d *demo) connect(ctx context.Context) error {
 		return err
 	}
 	browser := &http.Client{Jar: jar, Timeout: 30 * time.Second}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, link, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, link+"&start=1", nil)
 	if err != nil {
 		return err
 	}

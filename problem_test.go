@@ -204,7 +204,7 @@ func checkBody(t *testing.T, p *problem, w *httptest.ResponseRecorder) {
 			t.Errorf("%v: %s", p, w.Body)
 		}
 	default:
-		if body := w.Body.String(); !strings.Contains(body, "<h1>"+kind.title+"</h1>") || !strings.Contains(body, kind.code) {
+		if body := w.Body.String(); !strings.Contains(body, kind.title+"</h1>") || !strings.Contains(body, kind.code) {
 			t.Errorf("%v: %s", p, body)
 		}
 		if csp := w.Header().Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'; ") {

@@ -80,7 +80,7 @@ func newBridge(listen net.Addr, admin, store string) (*bridge, error) {
 					r.Out.Header.Set(name, value)
 				}
 			}
-			for _, c := range r.In.CookiesNamed(formCookie) {
+			for _, c := range r.In.CookiesNamed(statusCookie) {
 				r.Out.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
 			}
 			r.Out.Header.Set("User-Agent", "freshbearer")

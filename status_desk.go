@@ -89,8 +89,8 @@ func (d *desk) storeFailed(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 const (
-	// formCookie ties forms to the browser that they were sent to.
-	formCookie = "freshbearer_form"
+	// statusCookie ties forms to the browser that they were sent to.
+	statusCookie = "freshbearer_form"
 	// maxDeskText bounds what is read of a query's values.
 	maxDeskText = 200
 )
@@ -106,7 +106,7 @@ func (d *desk) frame(w http.ResponseWriter, r *http.Request) pages.Frame {
 		// Without a path it is for these pages, wherever they are. Lax: coming
 		// by a link from elsewhere must not make forms in other tabs stale.
 		http.SetCookie(w, &http.Cookie{
-			Name: formCookie, Value: cookie, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: r.TLS != nil,
+			Name: statusCookie, Value: cookie, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: r.TLS != nil,
 		})
 	}
 	return pages.Frame{
@@ -119,7 +119,7 @@ func (d *desk) frame(w http.ResponseWriter, r *http.Request) pages.Frame {
 // cookieOf returns the form cookie of a request. If there are two, somebody
 // else has set one, and none is believed.
 func cookieOf(r *http.Request) string {
-	cookies := r.CookiesNamed(formCookie)
+	cookies := r.CookiesNamed(statusCookie)
 	if len(cookies) != 1 {
 		return ""
 	}

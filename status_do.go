@@ -28,9 +28,6 @@ import (
 	"github.com/freshbearer/freshbearer/tokenstore"
 )
 
-// maxForm bounds the body of a form. The longest has a filter in it.
-const maxForm = 16 << 10
-
 // act does what a button says. What came of it is told on the page that the
 // browser is sent back to, so that a reload does nothing again.
 func (d *desk) act(w http.ResponseWriter, r *http.Request) {
@@ -217,7 +214,7 @@ func (d *desk) connect(w http.ResponseWriter, r *http.Request, key tokenstore.Ke
 	}
 	view.Frame, view.Owner = d.frame(w, r), owner
 	view.Back = backOf(form)
-	view.URL = in.connectURL(d.keeper, grant.Link{
+	view.URL = in.linkURL(d.keeper, grant.Link{
 		Integration: in.name, Caller: owner, Connection: key.Connection, ExpiresAt: view.ExpiresAt.Unix(),
 	})
 	pages.WriteLink(w, view)

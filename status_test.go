@@ -131,7 +131,7 @@ func TestStatusForms(t *testing.T) {
 		"no token":        {client, "POST", without.Encode(), nil, 403},
 		"wrong token":     {client, "POST", strings.Replace(form.Encode(), token, k.FormToken("x", "status"), 1), nil, 403},
 		"no cookie":       {stranger, "POST", form.Encode(), nil, 403},
-		"wrong cookie":    {stranger, "POST", form.Encode(), []string{"Cookie", formCookie + "=x"}, 403},
+		"wrong cookie":    {stranger, "POST", form.Encode(), []string{"Cookie", statusCookie + "=x"}, 403},
 		"plain text":      {client, "POST", form.Encode(), []string{"Content-Type", "text/plain"}, 415},
 		"GET":             {client, "GET", form.Encode(), nil, 405},
 		"token in query":  {client, "POST", "", nil, 403},

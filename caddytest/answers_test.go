@@ -178,7 +178,9 @@ func TestReauthorization(t *testing.T) {
 func (s *system) repair(reauthURL, realm string) {
 	s.t.Helper()
 	s.Intuit.SetBehaviour(func(b *intuittest.Behaviour) { b.ConsentRealm = realm })
-	page := mustDo(s.t, browser(s.t), http.MethodGet, reauthURL, nil)
+	c := browser(s.t)
+	first := mustDo(s.t, c, http.MethodGet, reauthURL, nil)
+	page := mustDo(s.t, c, http.MethodGet, actionOf(first), nil)
 	if page.Status != http.StatusOK || !bytes.Contains(page.Body, []byte("Connected to QuickBooks")) {
 		s.t.Errorf("the repair ended with %d:\n%s", page.Status, page.Body)
 	}

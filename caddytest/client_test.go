@@ -192,7 +192,7 @@ func connectAt(t *testing.T, at *site, key, realm string) answer {
 	t.Helper()
 	at.Intuit.SetBehaviour(func(b *intuittest.Behaviour) { b.ConsentRealm = realm })
 	c := browser(t)
-	a := mustDo(t, c, http.MethodGet, link(t, c, at.Origin, key, `{"connection":"`+realm+`"}`), nil)
+	a := mustDo(t, c, http.MethodGet, link(t, c, at.Origin, key, `{"connection":"`+realm+`"}`)+"&start=1", nil)
 	if a.Status != http.StatusOK || !bytes.Contains(a.Body, []byte("Connected to QuickBooks")) {
 		t.Fatalf("connecting %s ended with %d:\n%s", realm, a.Status, a.Body)
 	}

@@ -43,7 +43,7 @@ func walker(t *testing.T) *http.Client {
 func (s *system) begin(c *http.Client, link, realm string) *url.URL {
 	s.t.Helper()
 	s.Intuit.SetBehaviour(func(b *intuittest.Behaviour) { b.ConsentRealm = realm })
-	a, consent := step(s.t, c, link)
+	a, consent := step(s.t, c, link+"&start=1")
 	if a.Status != http.StatusFound || !strings.HasPrefix(consent.String(), s.Intuit.AuthorizeURL()+"?") {
 		s.t.Fatalf("the connect link was answered %d %v %s", a.Status, a.Header, a.Body)
 	}
@@ -315,7 +315,10 @@ func TestConnectLinks(t *testing.T) {
 	}
 	for _, back := range []string{"https://app.example.com/done?a=b&c=d", "http://localhost:3000/x"} {
 		page := s.finish(c, s.begin(c, s.link(`{"return_url":"`+back+`"}`), realmOne))
-		if !bytes.Contains(page.Body, connected) || !bytes.Contains(page.Body, []byte(`href="`+strings.ReplaceAll(back, "&", "&amp;")+`"`)) {
+		target, err := url.Parse(actionOf(page))
+		if err != nil || !bytes.Contains(page.Body, connected) || !strings.HasPrefix(target.String(), strings.Split(back, "?")[0]+"?") ||
+			target.Query().Get("freshbearer_connection") != realmOne || target.Query().Get("freshbearer_company") != "Sandbox Company US 1" ||
+			strings.Contains(back, "?") && target.Query().Get("c") != "d" {
 			t.Errorf("%s: %d\n%s", back, page.Status, page.Body)
 		}
 	}

@@ -121,14 +121,14 @@ var (
 
 	page = template.Must(template.New("page").Parse(source))
 
-	policy     = contentSecurityPolicy("style-src '" + digest(style) + "'")
-	tellPolicy = contentSecurityPolicy("style-src '" + digest(style) + "'; script-src '" + digest(script) + "'")
+	policy     = contentSecurityPolicy(style)
+	tellPolicy = contentSecurityPolicy(style) + "; script-src '" + digest(script) + "'"
 )
 
-// contentSecurityPolicy allows what is embedded by its hash, so that no page
+// contentSecurityPolicy allows the embedded style by its hash, so that no page
 // needs 'unsafe-inline' or a second request.
-func contentSecurityPolicy(allowed string) string {
-	return "default-src 'none'; " + allowed + "; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+func contentSecurityPolicy(style string) string {
+	return "default-src 'none'; style-src '" + digest(style) + "'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 }
 
 // digest is a source expression without its quotes (CSP Level 3 §2.3.1).

@@ -189,7 +189,7 @@ func TestMessage(t *testing.T) {
 		t.Fatalf("%d scripts:\n%s", len(found), body)
 	}
 	sum := sha256.Sum256([]byte(found[0][1]))
-	want := "script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "';"
+	want := "script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 	if csp := w.Header().Get("Content-Security-Policy"); !strings.Contains(csp, want) || strings.Contains(csp, "unsafe") {
 		t.Errorf("the policy %q lacks %s", csp, want)
 	}

@@ -257,7 +257,7 @@ func (s *system) connect(at *site, realm, address string) error {
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequest(http.MethodGet, address, nil)
+	req, err := http.NewRequest(http.MethodGet, address+"&start=1", nil)
 	if err != nil {
 		return err
 	}

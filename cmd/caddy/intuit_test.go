@@ -84,7 +84,7 @@ func connect(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(json.NewDecoder(resp.Body).Decode(&link))
 	client.Jar, err = cookiejar.New(nil)
 	ts.Check(err)
-	page, err := client.Get(link.URL)
+	page, err := client.Get(link.URL + "&start=1")
 	ts.Check(err)
 	ts.Check(page.Body.Close())
 	if page.StatusCode != http.StatusOK {

@@ -235,7 +235,7 @@ func browse(ts *testscript.TestScript, _ bool, args []string) {
 	jar, err := cookiejar.New(nil)
 	ts.Check(err)
 	browser := &http.Client{Jar: jar, Timeout: 30 * time.Second}
-	resp, err := browser.Get(link[1])
+	resp, err := browser.Get(link[1] + "&start=1")
 	ts.Check(err)
 	page, err := io.ReadAll(resp.Body)
 	ts.Check(err)
