@@ -105,6 +105,7 @@ type Keeper struct {
 	skewToldAt atomic.Int64
 
 	telling telling
+	memory  memory
 
 	slots       *slots
 	revocations *slots

@@ -62,17 +62,20 @@ func (k *Keeper) refresh(ctx context.Context, c *connection, again recheck) (*Sn
 	// written before a token is spent.
 	if err := k.vault.CheckSpace(ctx); err != nil {
 		up = true
+		k.notStored(record)
 		k.logger.Error("refresh not started: there is too little space for the token store", k.fields(record, zap.Error(err))...)
 		return nil, c.failed(k.clock.Now(), ReasonStorage, storageRetry, err)
 	}
 	intent := tokenstore.Intent{Key: c.key, Epoch: record.Epoch, Generation: record.Generation, Time: k.clock.Now()}
 	if err := k.vault.PutIntent(ctx, intent); err != nil {
 		up = true // as far as anybody knows
+		k.notStored(record)
 		k.logger.Error("refresh not started: the token store cannot be written", k.fields(record, zap.Error(err))...)
 		return nil, c.failed(k.clock.Now(), ReasonStorage, storageRetry, err)
 	}
 
 	tokens, refused, err := k.ask(ctx, in, record)
+	k.ended(record, refused)
 	up = err == nil || refused.Outcome == provider.OutcomeInvalidGrant || refused.Outcome == provider.OutcomeClientRefused
 	if err == nil {
 		return k.commit(ctx, c, in, record, tokens)
