@@ -48,6 +48,10 @@ func (h *ConnectHandler) disconnectable(r *http.Request, keeper *grant.Keeper, t
 	if errors.As(err, &dead) {
 		return link, nil, &problem{Kind: kindNotFound, Detail: "There is no such connection (any more)."}
 	}
+	if err == nil && !h.mayReplace(link.Caller, snap.Owner, snap.Connection) {
+		// It was made when the caller still might.
+		err = &problem{Kind: kindLinkInvalid}
+	}
 	return link, snap, err
 }
 

@@ -166,7 +166,7 @@ func (h *ConnectHandler) donePage(keeper *grant.Keeper, r grant.Result) (pages.P
 		page.Other = page.Action
 		page.Action = pages.Action{Label: "Try again", URL: h.againURL(keeper, *r.Again)}
 	}
-	page.Message = h.message(r, page)
+	page.Message = h.message(r, page.Lead)
 	return page, status
 }
 

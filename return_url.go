@@ -86,7 +86,7 @@ func (h *ConnectHandler) backWith(r grant.Result) pages.Action {
 
 // message is for the page that opened the window, if there is one and it is one
 // of the app's.
-func (h *ConnectHandler) message(r grant.Result, page pages.Page) *pages.Message {
+func (h *ConnectHandler) message(r grant.Result, text string) *pages.Message {
 	if !r.Popup || r.ReturnURL == "" || h.checkReturnURL(r.ReturnURL) != nil {
 		return nil
 	}
@@ -95,7 +95,7 @@ func (h *ConnectHandler) message(r grant.Result, page pages.Page) *pages.Message
 		return nil
 	}
 	return &pages.Message{
-		Origin: originOf(u), URL: page.Action.URL,
-		Connection: r.Connection, Company: r.Account, Error: string(r.Failure), Text: page.Lead,
+		Origin: originOf(u), URL: h.backWith(r).URL,
+		Connection: r.Connection, Company: r.Account, Error: string(r.Failure), Text: text,
 	}
 }

@@ -85,6 +85,11 @@ func TestPopup(t *testing.T) {
 			t.Errorf("%s: told %v, want %v", link, got, want)
 		}
 	}
+	// What failed is told, too, and no window is sent to begin anew by itself.
+	s.Intuit.SetBehaviour(func(b *intuittest.Behaviour) { b.Consent = intuittest.ConsentDeny })
+	c := walker(t)
+	page := s.finish(c, s.begin(c, s.link(`{"return_url":"https://app.example.com/back"}`)+"&popup=1", realmOne))
+	shows(t, page, http.StatusOK, `data-error="access_denied"`, `data-url="https://app.example.com/back?freshbearer_error=access_denied"`, "Try again")
 }
 
 // A link for one company is good for no other; the refusal changes nothing.
