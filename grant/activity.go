@@ -14,7 +14,10 @@
 
 package grant
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
 const (
 	activityStep    = 15 * time.Minute
@@ -38,30 +41,67 @@ type Bucket struct {
 	Refreshed, Failed, Refused int
 }
 
+// activity counts how refreshes end.
+type activity struct {
+	mu sync.Mutex
+	of map[string]*[activityBuckets]numbered // by integration
+}
+
+// numbered is a bucket that knows its time, so that an old one is not taken for
+// a new one when the ring comes round, nor when the clock is set back.
+type numbered struct {
+	number int64
+	Bucket
+}
+
+// count counts an ended refresh.
+func (k *Keeper) count(integration string, add func(*Bucket)) {
+	a, number := &k.activity, k.clock.Now().UnixNano()/int64(activityStep)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	ring := a.of[integration]
+	if ring == nil {
+		if a.of == nil {
+			a.of = make(map[string]*[activityBuckets]numbered)
+		}
+		ring = new([activityBuckets]numbered)
+		a.of[integration] = ring
+	}
+	b := &ring[number%activityBuckets]
+	if b.number != number {
+		*b = numbered{number: number}
+	}
+	add(&b.Bucket)
+}
+
+func countRefreshed(b *Bucket) { b.Refreshed++ }
+func countFailed(b *Bucket)    { b.Failed++ }
+func countRefused(b *Bucket)   { b.Refused++ }
+
 // Activity returns how the refreshes of an integration ended of late, or of
 // all if integration is empty.
 func (k *Keeper) Activity(integration string) Activity {
-	return Activity{
-		Step: activityStep, Until: k.clock.Now().Truncate(activityStep).Add(activityStep),
-		Buckets: make([]Bucket, activityBuckets),
+	a, last := &k.activity, k.clock.Now().UnixNano()/int64(activityStep)
+	result := Activity{
+		Step: activityStep, Until: time.Unix(0, (last+1)*int64(activityStep)).UTC(), Buckets: make([]Bucket, activityBuckets),
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for name, ring := range a.of {
+		if integration != "" && name != integration {
+			continue
+		}
+		for i := range result.Buckets {
+			number := last - activityBuckets + 1 + int64(i)
+			b := &ring[number%activityBuckets]
+			if b.number != number {
+				continue
+			}
+			to := &result.Buckets[i]
+			to.Refreshed += b.Refreshed
+			to.Failed += b.Failed
+			to.Refused += b.Refused
+		}
+	}
+	return result
 }
-
-// Trouble is something that went wrong. It holds no token and nothing of a
-// body, but the provider's OAuth error code.
-type Trouble struct {
-	// Time is when it happened last.
-	Time        time.Time
-	Integration string
-	Connection  string
-	Account     string
-	// What it was, in a short plain word.
-	What          string
-	ProviderError string
-	TraceID       string
-	// Count is how often in a row it happened.
-	Count int
-}
-
-// Troubles returns what went wrong of late, the newest first, at most 50.
-func (k *Keeper) Troubles() []Trouble { return nil }

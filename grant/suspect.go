@@ -152,6 +152,8 @@ func (k *Keeper) suspect(ctx context.Context, c *connection, in *Integration, re
 	}
 	unlock()
 	now := k.clock.Now()
+	k.count(record.Integration, countRefused)
+	k.trouble(record, TroubleRefused, refusal)
 	isNew := record.State != tokenstore.StateSuspect
 	w := newWrite(record, func(next *tokenstore.Record) {
 		if next.State != tokenstore.StateSuspect {
