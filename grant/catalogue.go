@@ -71,7 +71,7 @@ func (d *directory) note(key tokenstore.Key, r *tokenstore.Record) {
 		c.news[keyOf(key)] = nil
 		return
 	}
-	c.news[keyOf(key)] = newRow(r)
+	c.news[keyOf(key)] = newRow(r.Brief())
 }
 
 // doubt takes down that nobody knows what is stored.
@@ -136,10 +136,7 @@ func (k *Keeper) catalogue() *catalogue {
 // anything read here.
 func (k *Keeper) makeCatalogue(c *catalogue) {
 	defer close(c.made)
-	c.damaged, c.err = k.Inspect(k.accepting, func(r *tokenstore.Record) {
-		c.order = append(c.order, newRow(r))
-	})
-	if c.err != nil {
+	if c.err = k.survey(c); c.err != nil {
 		if k.accepting.Err() != nil {
 			c.err = tokenstore.ErrClosed
 		}
@@ -149,6 +146,31 @@ func (k *Keeper) makeCatalogue(c *catalogue) {
 	slices.SortFunc(c.order, compareRows)
 	c.order = slices.Clip(c.order)
 	k.dropWhenIdle(c, directoryKept)
+}
+
+// surveyPage is how many records are read at once.
+const surveyPage = 500
+
+func (k *Keeper) survey(c *catalogue) error {
+	cursor := ""
+	for {
+		// A lease for each page: closing must not wait for all of them.
+		if err := k.begin(); err != nil {
+			return err
+		}
+		briefs, next, damaged, err := k.vault.Survey(k.accepting, cursor, surveyPage)
+		k.work.Done()
+		if err != nil {
+			return err
+		}
+		for _, b := range briefs {
+			c.order = append(c.order, newRow(b))
+		}
+		if c.damaged += damaged; next == "" {
+			return nil
+		}
+		cursor = next
+	}
 }
 
 // dropWhenIdle ends the catalogue when nobody has asked for long.

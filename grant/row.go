@@ -53,8 +53,8 @@ type rowKey struct {
 
 func keyOf(key tokenstore.Key) rowKey { return rowKey{unique.Make(key.Integration), key.Connection} }
 
-func newRow(r *tokenstore.Record) *row {
-	state := told(r.State, revokePending(r))
+func newRow(r tokenstore.Brief) *row {
+	state := told(r.State, r.State == tokenstore.StateDisconnected && r.HasRefreshToken)
 	return &row{
 		connection: r.Connection, account: r.Account,
 		integration: unique.Make(r.Integration), owner: unique.Make(r.Owner),
