@@ -15,18 +15,13 @@
 package grant
 
 import (
-	"slices"
 	"sync"
 	"time"
-
-	"github.com/freshbearer/freshbearer/provider"
-	"github.com/freshbearer/freshbearer/tokenstore"
 )
 
 const (
 	activityStep    = 15 * time.Minute
 	activityBuckets = 48
-	maxTroubles     = 50
 )
 
 // Activity is how refreshes ended of late, since the process began.
@@ -41,139 +36,72 @@ type Activity struct {
 
 // Bucket counts the refreshes that ended in a while.
 type Bucket struct {
-	// Refreshed ones brought new tokens, Refused ones an invalid_grant, whatever
-	// came of that. Failed ones brought no answer, or one that tells nothing of
-	// the grant, or were not begun because the store could not be written.
+	// Refreshed ones brought new tokens, Refused ones an invalid_grant. Failed
+	// ones brought no answer, or one that tells nothing of the grant.
 	Refreshed, Failed, Refused int
 }
 
-// Trouble is something that went wrong. It holds no token and nothing of a
-// body, but the provider's OAuth error code.
-type Trouble struct {
-	// Time is when it happened last.
-	Time        time.Time
-	Integration string
-	Connection  string
-	Account     string
-	// What it was, in a short plain word.
-	What          string
-	ProviderError string
-	TraceID       string
-	// Count is how often in a row it happened.
-	Count int
-}
-
-// memory is what happened of late. It is for people to look at, and ends with
-// the process.
-type memory struct {
+// activity counts how refreshes end.
+type activity struct {
 	mu sync.Mutex
-	// counts are by integration, and then by the number of the bucket in time.
-	counts   map[string]map[int64]*Bucket
-	troubles []Trouble // the newest last
+	of map[string]*[activityBuckets]numbered // by integration
 }
 
-// ended notes how a refresh ended; refusal is nil if it brought tokens.
-func (k *Keeper) ended(record *tokenstore.Record, refusal *provider.TokenError) {
-	switch {
-	case refusal == nil:
-		k.count(record.Integration, func(b *Bucket) { b.Refreshed++ })
-		return
-	case refusal.Outcome == provider.OutcomeInvalidGrant:
-		k.count(record.Integration, func(b *Bucket) { b.Refused++ })
-		k.trouble(record, "refused", refusal)
-		return
-	case refusal.Outcome == provider.OutcomeClientRefused:
-		k.trouble(record, "client refused", refusal)
-	default:
-		k.trouble(record, "no usable answer", refusal)
-	}
-	k.count(record.Integration, func(b *Bucket) { b.Failed++ })
+// numbered is a bucket that knows its time, so that an old one is not taken for
+// a new one when the ring comes round, nor when the clock is set back.
+type numbered struct {
+	number int64
+	Bucket
 }
 
-// notStored notes a refresh that could not begin, or whose tokens are in memory
-// only.
-func (k *Keeper) notStored(record *tokenstore.Record) {
-	k.count(record.Integration, func(b *Bucket) { b.Failed++ })
-	k.trouble(record, "store cannot be written", new(provider.TokenError))
-}
-
+// count counts an ended refresh.
 func (k *Keeper) count(integration string, add func(*Bucket)) {
-	m := &k.memory
-	now := bucketOf(k.clock.Now())
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.counts == nil {
-		m.counts = make(map[string]map[int64]*Bucket)
-	}
-	buckets := m.counts[integration]
-	if buckets == nil {
-		buckets = make(map[int64]*Bucket)
-		m.counts[integration] = buckets
-	}
-	if buckets[now] == nil {
-		for at := range buckets {
-			if at <= now-activityBuckets || at > now {
-				delete(buckets, at)
-			}
+	a, number := &k.activity, k.clock.Now().UnixNano()/int64(activityStep)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	ring := a.of[integration]
+	if ring == nil {
+		if a.of == nil {
+			a.of = make(map[string]*[activityBuckets]numbered)
 		}
-		buckets[now] = new(Bucket)
+		ring = new([activityBuckets]numbered)
+		a.of[integration] = ring
 	}
-	add(buckets[now])
+	b := &ring[number%activityBuckets]
+	if b.number != number {
+		*b = numbered{number: number}
+	}
+	add(&b.Bucket)
 }
 
-func bucketOf(t time.Time) int64 { return t.Unix() / int64(activityStep/time.Second) }
-
-func (k *Keeper) trouble(record *tokenstore.Record, what string, e *provider.TokenError) {
-	m := &k.memory
-	t := Trouble{
-		Time: k.clock.Now(), Integration: record.Integration, Connection: record.Connection,
-		Account: clip(record.Account, maxEventAccount), What: what,
-		ProviderError: clip(e.Code, maxEventText), TraceID: clip(e.TraceID, maxEventText), Count: 1,
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	// The same again is one entry: an outage must not push out all else.
-	for i, old := range m.troubles {
-		if old.Integration == t.Integration && old.Connection == t.Connection && old.What == what && old.ProviderError == t.ProviderError {
-			t.Count += old.Count
-			m.troubles = slices.Delete(m.troubles, i, i+1)
-			break
-		}
-	}
-	if len(m.troubles) >= maxTroubles {
-		m.troubles = slices.Delete(m.troubles, 0, 1)
-	}
-	m.troubles = append(m.troubles, t)
-}
+func countRefreshed(b *Bucket) { b.Refreshed++ }
+func countFailed(b *Bucket)    { b.Failed++ }
+func countRefused(b *Bucket)   { b.Refused++ }
 
 // Activity returns how the refreshes of an integration ended of late, or of
 // all if integration is empty.
 func (k *Keeper) Activity(integration string) Activity {
-	now := k.clock.Now()
-	a := Activity{Step: activityStep, Until: now.Truncate(activityStep).Add(activityStep), Buckets: make([]Bucket, activityBuckets)}
-	m := &k.memory
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for name, buckets := range m.counts {
+	a, last := &k.activity, k.clock.Now().UnixNano()/int64(activityStep)
+	result := Activity{
+		Step: activityStep, Until: time.Unix(0, (last+1)*int64(activityStep)).UTC(), Buckets: make([]Bucket, activityBuckets),
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for name, ring := range a.of {
 		if integration != "" && name != integration {
 			continue
 		}
-		for at, b := range buckets {
-			if i := activityBuckets - 1 - (bucketOf(now) - at); i >= 0 && i < activityBuckets {
-				sum := &a.Buckets[i]
-				sum.Refreshed, sum.Failed, sum.Refused = sum.Refreshed+b.Refreshed, sum.Failed+b.Failed, sum.Refused+b.Refused
+		for i := range result.Buckets {
+			number := last - activityBuckets + 1 + int64(i)
+			b := &ring[number%activityBuckets]
+			if b.number != number {
+				continue
 			}
+			to := &result.Buckets[i]
+			to.Refreshed += b.Refreshed
+			to.Failed += b.Failed
+			to.Refused += b.Refused
 		}
 	}
-	return a
-}
-
-// Troubles returns what went wrong of late, the newest first, at most 50.
-func (k *Keeper) Troubles() []Trouble {
-	m := &k.memory
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	troubles := slices.Clone(m.troubles)
-	slices.Reverse(troubles)
-	return troubles
+	return result
 }

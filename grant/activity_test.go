@@ -44,7 +44,7 @@ func TestActivityAndTroubles(t *testing.T) {
 		t.Fatal("a throttled refresh has brought a token")
 	}
 	troubles := w.keeper.Troubles()
-	if got := last(); got != (grant.Bucket{Failed: 1}) || len(troubles) != 1 || troubles[0].What != "no usable answer" || troubles[0].Count != 1 || troubles[0].Connection != key.Connection {
+	if got := last(); got != (grant.Bucket{Failed: 1}) || len(troubles) != 1 || troubles[0].What != grant.TroubleNotNow || troubles[0].Count != 1 || troubles[0].Connection != key.Connection {
 		t.Errorf("after a failure: %+v, %+v", got, troubles)
 	}
 	if _, err := w.keeper.Recheck(t.Context(), key); err != nil {

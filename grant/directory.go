@@ -15,11 +15,10 @@
 package grant
 
 import (
-	"cmp"
 	"context"
-	"slices"
 	"strings"
 	"time"
+	"unique"
 
 	"github.com/freshbearer/freshbearer/tokenstore"
 )
@@ -81,49 +80,45 @@ type Listing struct {
 	Damaged int
 }
 
-// ranks order the states, the worst first.
-var ranks = map[tokenstore.State]int{
-	tokenstore.StateNeedsReauth: 0, tokenstore.StateSuspect: 1, StateRevokePending: 2,
-	tokenstore.StateConnected: 3, tokenstore.StateDisconnected: 4,
-}
-
-// List returns the connections that fit a filter, as they are stored: tokens
-// that are only in memory yet do not show.
+// List returns the connections that fit a filter, as they are stored: of tokens
+// that could not be stored yet, the ones before are shown.
+//
+// The first question reads the whole store, and lets writes through meanwhile;
+// what it found is kept current until nobody has asked for some minutes. The
+// error is tokenstore.ErrClosed when the keeper closes, or the store's.
 func (k *Keeper) List(ctx context.Context, f Filter) (Listing, error) {
-	l := Listing{Counts: make(map[tokenstore.State]int)}
-	var all []Entry
-	text := strings.ToLower(f.Text)
-	damaged, err := k.Inspect(ctx, func(r *tokenstore.Record) {
-		e := Entry{
-			Key: r.Key, Account: r.Account, Owner: r.Owner,
-			State: told(r.State, revokePending(r)), Cause: r.Cause, ProviderError: r.ProviderError,
-			Since: r.Since, ConnectedAt: r.ConnectedAt, RefreshedAt: r.AccessIssuedAt,
-			AccessExpiresAt: r.AccessExpiresAt, RefreshExpiresAt: r.RefreshExpiresAt, AuthorizationExpiresAt: r.AuthorizationExpiresAt,
-			Generation: r.Generation,
-		}
-		if f.Integration != "" && f.Integration != e.Integration ||
-			!strings.Contains(strings.ToLower(e.Account+"\n"+e.Connection+"\n"+e.Owner), text) ||
-			f.Allow != nil && !f.Allow(&e) {
-			return
-		}
-		l.Counts[e.State]++
-		if f.State == "" || f.State == e.State {
-			all = append(all, e)
-		}
-	})
+	order, damaged, err := k.ordered(ctx)
 	if err != nil {
 		return Listing{}, err
 	}
-	slices.SortFunc(all, func(a, b Entry) int {
-		return cmp.Or(cmp.Compare(ranks[a.State], ranks[b.State]), cmp.Compare(strings.ToLower(a.Account), strings.ToLower(b.Account)),
-			cmp.Compare(a.Connection, b.Connection), cmp.Compare(a.Integration, b.Integration))
-	})
 	if f.Limit <= 0 {
 		f.Limit = DefaultPage
 	}
-	l.Total, l.Damaged = len(all), damaged
-	from := min(max(f.Offset, 0), len(all))
-	l.Entries = all[from:min(len(all), from+min(f.Limit, MaxPage))]
+	limit, from := min(f.Limit, MaxPage), max(f.Offset, 0)
+	integration := unique.Make(f.Integration)
+	text := strings.ToLower(f.Text)
+
+	l := Listing{Counts: make(map[tokenstore.State]int), Damaged: damaged}
+	var e Entry // one for all calls of Allow
+	for _, r := range order {
+		if f.Integration != "" && r.integration != integration || text != "" && !r.holds(text) {
+			continue
+		}
+		if f.Allow != nil {
+			if e = r.entry(); !f.Allow(&e) {
+				continue
+			}
+		}
+		state := r.standing.Value().state
+		l.Counts[state]++
+		if f.State != "" && f.State != state {
+			continue
+		}
+		if l.Total >= from && len(l.Entries) < limit {
+			l.Entries = append(l.Entries, r.entry())
+		}
+		l.Total++
+	}
 	return l, nil
 }
 

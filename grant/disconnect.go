@@ -186,6 +186,7 @@ func (k *Keeper) giveBack(ctx context.Context, key tokenstore.Key) error {
 			return err
 		}
 		if err := k.revoke(ctx, record, record.RefreshToken); err != nil {
+			k.trouble(record, TroubleNotRevoked, nil)
 			return err
 		}
 		again, err := k.forgetTokens(ctx, c, record)

@@ -14,7 +14,11 @@
 
 package grant
 
-import "context"
+import (
+	"context"
+
+	"github.com/freshbearer/freshbearer/tokenstore"
+)
 
 // AttendDue lets tests look when they like, and not once an hour.
 func (k *Keeper) AttendDue(ctx context.Context) error { return k.attendDue(ctx) }
@@ -23,4 +27,17 @@ func (k *Keeper) AttendDue(ctx context.Context) error { return k.attendDue(ctx) 
 func (k *Keeper) Arrivals() (n int) {
 	k.arrivals.Range(func(any, any) bool { n++; return true })
 	return n
+}
+
+// Save lets tests store a record as the keeper does.
+func (k *Keeper) Save(ctx context.Context, r *tokenstore.Record) error { return k.save(ctx, r) }
+
+// Remove lets tests delete a record as the keeper does.
+func (k *Keeper) Remove(ctx context.Context, r *tokenstore.Record) error { return k.remove(ctx, r) }
+
+// Sources lets tests see how many addresses are remembered.
+func (k *Keeper) Sources() int {
+	k.starts.mu.Lock()
+	defer k.starts.mu.Unlock()
+	return len(k.starts.from)
 }

@@ -94,7 +94,10 @@ type Keeper struct {
 	attachments  []*Attachment
 	integrations atomic.Pointer[map[string]*Integration]
 
-	starts starts
+	starts    starts
+	directory directory
+	activity  activity
+	troubles  troubles
 
 	// arrivals are the callbacks of late, by the hash of their state.
 	arrivals    sync.Map // [sha256.Size]byte to *arrival
@@ -105,7 +108,6 @@ type Keeper struct {
 	skewToldAt atomic.Int64
 
 	telling telling
-	memory  memory
 
 	slots       *slots
 	revocations *slots

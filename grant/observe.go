@@ -47,8 +47,11 @@ func (k *Keeper) changed(r, after *tokenstore.Record, write func([]tokenstore.No
 	defer order.Unlock()
 	events := k.events(r.Stored(), after, k.clock.Now())
 	if err := write(k.notices(events)); err != nil {
+		// It may have been written all the same.
+		k.directory.doubt(r.Key)
 		return err
 	}
+	k.directory.note(r.Key, after)
 	for _, e := range events {
 		k.telling.tell(e)
 	}

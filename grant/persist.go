@@ -138,6 +138,7 @@ func (k *Keeper) yield(ctx context.Context, c *connection, w *write, stored *tok
 func (k *Keeper) keepInMemory(c *connection, w *write, err error) {
 	k.logger.Error("new tokens could not be stored; they are kept in memory and the write is tried again",
 		k.fields(w.next, zap.Error(err))...)
+	k.trouble(w.next, TroubleNotStored, nil)
 	c.pending = w
 	go k.persist(c)
 }

@@ -36,17 +36,31 @@ type ProviderStatus struct {
 }
 
 // ProviderStatus returns what is known of an integration's provider. It takes
-// two seconds at most.
+// two seconds at most: if the status page takes longer, its last answer counts,
+// and the next one is for whoever asks then.
 func (k *Keeper) ProviderStatus(ctx context.Context, integration string) ProviderStatus {
 	in := k.integration(integration)
 	if in == nil {
 		return ProviderStatus{}
 	}
-	ctx, cancel := context.WithTimeout(ctx, statusWait)
-	defer cancel()
-	return ProviderStatus{
-		Paused:     k.breaker(in).pause(k.clock.Now()),
-		Incident:   k.incident(ctx, in),
-		StatusPage: in.Client.Endpoints.StatusPage,
+	s := ProviderStatus{Paused: k.breaker(in).pause(k.clock.Now()), StatusPage: in.Client.Endpoints.StatusPage}
+	page := k.statusPage(in)
+	if page == nil {
+		return s
 	}
+	var fresh bool
+	if s.Incident, fresh = page.Last(); fresh {
+		return s
+	}
+	// Not with ctx: an answer that comes too late for one is good for others.
+	answer := make(chan *provider.Incident, 1)
+	go func() { answer <- k.incident(k.life, in) }()
+	limit := time.NewTimer(statusWait)
+	defer limit.Stop()
+	select {
+	case s.Incident = <-answer:
+	case <-limit.C:
+	case <-ctx.Done():
+	}
+	return s
 }

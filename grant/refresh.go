@@ -62,20 +62,19 @@ func (k *Keeper) refresh(ctx context.Context, c *connection, again recheck) (*Sn
 	// written before a token is spent.
 	if err := k.vault.CheckSpace(ctx); err != nil {
 		up = true
-		k.notStored(record)
+		k.trouble(record, TroubleNotStarted, nil)
 		k.logger.Error("refresh not started: there is too little space for the token store", k.fields(record, zap.Error(err))...)
 		return nil, c.failed(k.clock.Now(), ReasonStorage, storageRetry, err)
 	}
 	intent := tokenstore.Intent{Key: c.key, Epoch: record.Epoch, Generation: record.Generation, Time: k.clock.Now()}
 	if err := k.vault.PutIntent(ctx, intent); err != nil {
 		up = true // as far as anybody knows
-		k.notStored(record)
+		k.trouble(record, TroubleNotStarted, nil)
 		k.logger.Error("refresh not started: the token store cannot be written", k.fields(record, zap.Error(err))...)
 		return nil, c.failed(k.clock.Now(), ReasonStorage, storageRetry, err)
 	}
 
 	tokens, refused, err := k.ask(ctx, in, record)
-	k.ended(record, refused)
 	up = err == nil || refused.Outcome == provider.OutcomeInvalidGrant || refused.Outcome == provider.OutcomeClientRefused
 	if err == nil {
 		return k.commit(ctx, c, in, record, tokens)
@@ -151,6 +150,7 @@ func tokenError(err error) *provider.TokenError {
 
 // commit stores a new generation and then lets requests see it.
 func (k *Keeper) commit(ctx context.Context, c *connection, in *Integration, record *tokenstore.Record, tokens *provider.Tokens) (*Snapshot, error) {
+	k.count(record.Integration, countRefreshed)
 	k.noteSkew(in, tokens.Skew)
 	w := newWrite(record, func(next *tokenstore.Record) {
 		// Kept for one generation: the provider may forget that it gave the new one.
@@ -212,6 +212,7 @@ func applyTokens(r *tokenstore.Record, tokens *provider.Tokens) {
 // setAside ends a flight that neither brought tokens nor hurt the grant.
 func (k *Keeper) setAside(c *connection, record *tokenstore.Record, failure *provider.TokenError) error {
 	now := k.clock.Now()
+	k.failedRefresh(record, failure)
 	// The outcome is known now, or known to be unknown, which the record says.
 	// Either way the intent has done its duty.
 	if err := k.closeIntent(record); err != nil {

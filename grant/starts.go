@@ -53,15 +53,33 @@ type starts struct {
 	// sweptAt, and those of since. pending of them are being stored.
 	begun, pending int
 	sweptAt        time.Time
+	// from has the starts of late by address, reconnects those that anybody may
+	// make. They are in memory: a restart forgets them.
+	from       map[string]*source
+	reconnects []time.Time
 }
 
 // admitStart forgets what has expired, now and then, and refuses more when
 // there is too much of it. The function it returns ends the storing.
-func (k *Keeper) admitStart(ctx context.Context, _ Start) (done func(), err error) {
+func (k *Keeper) admitStart(ctx context.Context, start Start) (done func(), err error) {
 	s := &k.starts
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := k.clock.Now()
+	// First what costs nothing.
+	name := sourceOf(start.From)
+	src := s.from[name]
+	if src != nil {
+		if d := wait(src.at, mostFrom, fromWindow, now); d > 0 {
+			return nil, &TooManyError{RetryAfter: d}
+		}
+	}
+	byAnybody := start.Link.Purpose == PurposeReconnect
+	if byAnybody {
+		if d := wait(s.reconnects, maxReconnects, onceKept, now); d > 0 {
+			return nil, &TooManyError{RetryAfter: d}
+		}
+	}
 	if now.Sub(s.sweptAt).Abs() >= sweepEvery {
 		n, err := k.vault.SweepOnce(ctx, now)
 		if err != nil {
@@ -71,7 +89,23 @@ func (k *Keeper) admitStart(ctx context.Context, _ Start) (done func(), err erro
 		s.sweptAt, s.begun = now, n+s.pending
 	}
 	if s.begun >= maxBegun {
-		return nil, &TooManyError{RetryAfter: s.sweptAt.Add(sweepEvery).Sub(now)}
+		return nil, &TooManyError{RetryAfter: max(s.sweptAt.Add(sweepEvery).Sub(now), time.Second)}
+	}
+	if name != "" {
+		if src == nil {
+			if len(s.from) >= maxSources {
+				s.forgetSource(now)
+			}
+			if s.from == nil {
+				s.from = make(map[string]*source)
+			}
+			src = new(source)
+			s.from[name] = src
+		}
+		src.at = noteStart(src.at, mostFrom, now)
+	}
+	if byAnybody {
+		s.reconnects = noteStart(s.reconnects, maxReconnects, now)
 	}
 	s.begun++
 	s.pending++

@@ -127,6 +127,19 @@ func (k *Keeper) company(key tokenstore.Key) bool {
 // incident asks the provider's status page. That it cannot be read is no
 // reason to doubt anything.
 func (k *Keeper) incident(ctx context.Context, in *Integration) *provider.Incident {
+	page := k.statusPage(in)
+	if page == nil {
+		return nil
+	}
+	incident, err := page.Incident(ctx)
+	if err != nil {
+		k.logger.Debug("the provider's status is not known", zap.String("integration", in.Name), zap.Error(err))
+	}
+	return incident
+}
+
+// statusPage returns the provider's status page, nil if it has none.
+func (k *Keeper) statusPage(in *Integration) *provider.StatusPage {
 	address := in.Client.Endpoints.StatusPage
 	if address == "" {
 		return nil
@@ -135,11 +148,7 @@ func (k *Keeper) incident(ctx context.Context, in *Integration) *provider.Incide
 	if !ok {
 		v, _ = k.statusPages.LoadOrStore(address, &provider.StatusPage{URL: address, Clock: k.clock})
 	}
-	incident, err := v.(*provider.StatusPage).Incident(ctx)
-	if err != nil {
-		k.logger.Debug("the provider's status is not known", zap.String("integration", in.Name), zap.Error(err))
-	}
-	return incident
+	return v.(*provider.StatusPage)
 }
 
 // suspect sets a refused grant aside until the doubt is resolved.
@@ -152,6 +161,8 @@ func (k *Keeper) suspect(ctx context.Context, c *connection, in *Integration, re
 	}
 	unlock()
 	now := k.clock.Now()
+	k.count(record.Integration, countRefused)
+	k.trouble(record, TroubleRefused, refusal)
 	isNew := record.State != tokenstore.StateSuspect
 	w := newWrite(record, func(next *tokenstore.Record) {
 		if next.State != tokenstore.StateSuspect {

@@ -90,6 +90,12 @@ func newWorld(t *testing.T, clock clockwork.Clock, b intuittest.Behaviour) *worl
 func (w *world) open(store *storetest.Memory) {
 	w.t.Helper()
 	w.store = store
+	w.openOn(store)
+}
+
+// openOn is open for another store.
+func (w *world) openOn(store tokenstore.Store) {
+	w.t.Helper()
 	vault, err := tokenstore.OpenVault(w.t.Context(), store, w.ring)
 	if err != nil {
 		w.t.Fatal(err)

@@ -54,6 +54,8 @@ type StatusPage struct {
 	// Clock is the time by which answers age; nil is the real one.
 	Clock clockwork.Clock
 
+	// asking is held by who asks, mu for moments.
+	asking   sync.Mutex
 	mu       sync.Mutex
 	askedAt  time.Time
 	incident *Incident
@@ -76,17 +78,33 @@ var statusClient = sync.OnceValue(func() *http.Client {
 // reason to doubt anybody.
 func (p *StatusPage) Incident(ctx context.Context) (*Incident, error) {
 	// Who waits for the lock waits for the answer that it wants itself.
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := p.now()
-	if age := now.Sub(p.askedAt); !p.askedAt.IsZero() && age >= 0 && age < statusAge {
-		return p.incident, p.err
+	p.asking.Lock()
+	defer p.asking.Unlock()
+	if incident, err, fresh := p.last(); fresh {
+		return incident, err
 	}
+	now := p.now()
 	incident, err := p.ask(ctx)
 	if ctx.Err() == nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		p.askedAt, p.incident, p.err = now, incident, err
 	}
 	return incident, err
+}
+
+// Last returns what the last answer said, without asking, and whether it is
+// young enough to be relied on.
+func (p *StatusPage) Last() (incident *Incident, fresh bool) {
+	incident, _, fresh = p.last()
+	return incident, fresh
+}
+
+func (p *StatusPage) last() (incident *Incident, err error, fresh bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	age := p.now().Sub(p.askedAt)
+	return p.incident, p.err, !p.askedAt.IsZero() && age >= 0 && age < statusAge
 }
 
 func (p *StatusPage) now() time.Time {

@@ -199,33 +199,12 @@ func (v *Vault) List(ctx context.Context, integration, cursor string, limit int)
 	if limit <= 0 {
 		limit = DefaultPage
 	}
-	limit = min(limit, MaxPage)
-	prefix := []byte{byte(kindGrant)}
-	if integration != "" {
-		prefix = v.names.integration(kindGrant, integration)
-	}
-	after, err := decodeCursor(cursor, prefix)
+	v.ringMu.RLock()
+	defer v.ringMu.RUnlock()
+	entries, next, err := v.page(ctx, integration, cursor, min(limit, MaxPage))
 	if err != nil {
 		return nil, "", err
 	}
-
-	v.ringMu.RLock()
-	defer v.ringMu.RUnlock()
-	type entry struct{ name, value []byte }
-	var entries []entry
-	more := false
-	err = v.store.Scan(ctx, prefix, after, func(name, value []byte) bool {
-		if len(entries) == limit {
-			more = true
-			return false
-		}
-		entries = append(entries, entry{name, value})
-		return true
-	})
-	if err != nil {
-		return nil, "", fmt.Errorf("listing the records of %q: %w", integration, err)
-	}
-
 	var damaged []error
 	for _, e := range entries {
 		r, err := v.openRecord(e.name, e.value)
@@ -238,10 +217,39 @@ func (v *Vault) List(ctx context.Context, integration, cursor string, limit int)
 		}
 		records = append(records, r)
 	}
+	return records, next, errors.Join(damaged...)
+}
+
+// entry is a stored value and its name.
+type entry struct{ name, value []byte }
+
+// page reads a page of records, as List does, without opening them. The caller
+// holds ringMu.
+func (v *Vault) page(ctx context.Context, integration, cursor string, limit int) (entries []entry, next string, err error) {
+	prefix := []byte{byte(kindGrant)}
+	if integration != "" {
+		prefix = v.names.integration(kindGrant, integration)
+	}
+	after, err := decodeCursor(cursor, prefix)
+	if err != nil {
+		return nil, "", err
+	}
+	more := false
+	err = v.store.Scan(ctx, prefix, after, func(name, value []byte) bool {
+		if len(entries) == limit {
+			more = true
+			return false
+		}
+		entries = append(entries, entry{name, value})
+		return true
+	})
+	if err != nil {
+		return nil, "", fmt.Errorf("listing the records of %q: %w", integration, err)
+	}
 	if more {
 		next = base64.RawURLEncoding.EncodeToString(entries[len(entries)-1].name)
 	}
-	return records, next, errors.Join(damaged...)
+	return entries, next, nil
 }
 
 func decodeCursor(cursor string, prefix []byte) ([]byte, error) {
