@@ -49,7 +49,7 @@ type room struct {
 // among them.
 var rooms = map[string]room{
 	".": {caddy: true, ours: []string{
-		"grant", "notify", "provider", "provider/quickbooks", "tokenstore", "tokenstore/badger", "secret", "pages", "intuittest",
+		"grant", "notify", "provider", "provider/quickbooks", "tokenstore", "tokenstore/badger", "secret", "pages", "connectjs", "intuittest",
 	}},
 	"grant":                {ours: []string{"provider", "tokenstore", "secret"}},
 	"notify":               {ours: []string{"tokenstore", "secret"}},
@@ -59,6 +59,7 @@ var rooms = map[string]room{
 	"tokenstore/badger":    {ours: []string{"tokenstore"}, caddy: true},
 	"tokenstore/storetest": {ours: []string{"tokenstore"}},
 	"pages":                {},
+	"connectjs":            {standard: true},
 	"secret":               {standard: true},
 	"intuittest":           {standard: true},
 	"cmd/caddy":            {ours: []string{"."}, caddy: true},

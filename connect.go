@@ -103,6 +103,8 @@ func (h *ConnectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ cad
 		x, err = h.connections(w, r, id)
 	case name == "links" && id == "":
 		err = h.links(w, r)
+	case name == "connect.js" && id == "":
+		err = h.script(w, r)
 	case isPage && id == "":
 		unlogged(r)
 		err = h.browser(w, r, page.get, page.post)

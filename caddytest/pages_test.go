@@ -24,6 +24,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/freshbearer/freshbearer/connectjs"
 	"github.com/freshbearer/freshbearer/intuittest"
 )
 
@@ -296,5 +297,18 @@ func TestPagesKnowTheirAddress(t *testing.T) {
 	c := walker(t)
 	if _, consent := step(t, c, s.link(`{}`)+"&start=1"); !strings.HasPrefix(consent.Query().Get("redirect_uri"), s.Proxy) {
 		t.Errorf("the callback will be %s", consent.Query().Get("redirect_uri"))
+	}
+}
+
+func TestConnectScript(t *testing.T) {
+	s := start(t)
+	a := mustDo(t, client(t), http.MethodGet, s.Proxy+"/oauth/connect.js", nil)
+	tag := a.Header.Get("Etag")
+	if a.Status != http.StatusOK || !bytes.Equal(a.Body, connectjs.Source) || a.Header.Get("Content-Type") != "text/javascript; charset=utf-8" ||
+		a.Header.Get("Access-Control-Allow-Origin") != "*" || tag == "" {
+		t.Errorf("%d %v", a.Status, a.Header)
+	}
+	if a := mustDo(t, client(t), http.MethodGet, s.Proxy+"/oauth/connect.js", nil, "If-None-Match: "+tag); a.Status != http.StatusNotModified {
+		t.Errorf("the same again: %d", a.Status)
 	}
 }

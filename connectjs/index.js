@@ -1,0 +1,3 @@
+import './connect.js'
+
+export const { connect, returned } = globalThis.freshbearer
