@@ -32,7 +32,7 @@ const (
 )
 
 // ErrTooMany says that too many authorizations have been started: in all, or
-// from one address.
+// without a link, from one address.
 var ErrTooMany = errors.New("too many authorizations are under way")
 
 // TooManyError is an ErrTooMany that tells when to try again.
@@ -53,8 +53,8 @@ type starts struct {
 	// sweptAt, and those of since. pending of them are being stored.
 	begun, pending int
 	sweptAt        time.Time
-	// from has the starts of late by address, reconnects those that anybody may
-	// make. They are in memory: a restart forgets them.
+	// reconnects are the starts of late that anybody may make, and from has them
+	// by address. They are in memory: a restart forgets them.
 	from       map[string]*source
 	reconnects []time.Time
 }
@@ -67,14 +67,18 @@ func (k *Keeper) admitStart(ctx context.Context, start Start) (done func(), err 
 	defer s.mu.Unlock()
 	now := k.clock.Now()
 	// First what costs nothing.
-	name := sourceOf(start.From)
+	byAnybody := start.Link.Purpose == PurposeReconnect
+	name := ""
+	if byAnybody {
+		// Who has a link was given it: an accountant may connect fifty companies.
+		name = sourceOf(start.From)
+	}
 	src := s.from[name]
 	if src != nil {
 		if d := wait(src.at, mostFrom, fromWindow, now); d > 0 {
 			return nil, &TooManyError{RetryAfter: d}
 		}
 	}
-	byAnybody := start.Link.Purpose == PurposeReconnect
 	if byAnybody {
 		if d := wait(s.reconnects, maxReconnects, onceKept, now); d > 0 {
 			return nil, &TooManyError{RetryAfter: d}
