@@ -237,6 +237,9 @@ func fillDisk(t *testing.T, path string) (stop func()) {
 			case <-time.After(250 * time.Microsecond):
 			}
 			if _, err := f.Write(chunk[:size]); err == nil {
+				// What is given up meanwhile may be much: a byte at a time would
+				// never fill it.
+				size = min(2*size, len(chunk))
 				continue
 			}
 			if size > 1 {

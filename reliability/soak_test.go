@@ -15,7 +15,9 @@
 package reliability_test
 
 import (
+	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -31,6 +33,7 @@ type sample struct {
 	at       time.Duration
 	rss      float64
 	anon     float64 // without the files that Badger maps
+	goal     float64 // the heap at which Go collects next: about twice what is alive
 	descr    int
 	requests int64
 }
@@ -50,6 +53,7 @@ func TestSoak(t *testing.T) {
 	}
 	gate(t)
 	s := newSystem(t, intuittest.Behaviour{AccessTokenTTL: 5 * time.Second, Rotation: intuittest.RotateAlways, RevokeFamily: true})
+	s.Admin = freeAddress(t)
 	at := s.Sites[0]
 	s.spawn()
 	s.up()
@@ -66,11 +70,14 @@ func TestSoak(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if now.goal, err = s.heapGoal(); err != nil {
+			t.Fatal(err)
+		}
 		now.at, now.requests = time.Since(began), l.served.Load()
 		samples = append(samples, now)
 		if len(samples)%30 == 0 {
-			t.Logf("%s: RSS %.1f MiB, %.1f of them anonymous, %d descriptors, %d requests served, %d refreshes",
-				now.at.Round(time.Second), now.rss, now.anon, now.descr, now.requests, at.Intuit.Counters().Refreshes)
+			t.Logf("%s: RSS %.1f MiB, %.1f of them anonymous, heap goal %.1f MiB, %d descriptors, %d requests served, %d refreshes",
+				now.at.Round(time.Second), now.rss, now.anon, now.goal, now.descr, now.requests, at.Intuit.Counters().Refreshes)
 		}
 		l.mu.Lock()
 		l.took = l.took[max(0, len(l.took)-100000):] // the newest will do
@@ -82,10 +89,28 @@ func TestSoak(t *testing.T) {
 		t.Errorf("%d connections broke", n)
 	}
 	steady := samples[len(samples)/3:]
-	t.Logf("%s: %d requests served, %s; %d refreshes; after the first third RSS went from %.1f to %.1f MiB, %+.2f MiB/h; anonymous from %.1f to %.1f MiB, %+.2f MiB/h",
+	t.Logf("%s: %d requests served, %s; %d refreshes; after the first third RSS went from %.1f to %.1f MiB, %+.2f MiB/h; anonymous from %.1f to %.1f MiB, %+.2f MiB/h; heap goal %+.2f MiB/h",
 		time.Since(began).Round(time.Second), l.served.Load(), l.percentiles(), at.Intuit.Counters().Refreshes,
 		steady[0].rss, steady[len(steady)-1].rss, slope(steady, func(s sample) float64 { return s.rss }),
-		steady[0].anon, steady[len(steady)-1].anon, slope(steady, func(s sample) float64 { return s.anon }))
+		steady[0].anon, steady[len(steady)-1].anon, slope(steady, func(s sample) float64 { return s.anon }),
+		slope(steady, func(s sample) float64 { return s.goal }))
+}
+
+// heapGoal reads from the process's own metrics what tells growth of what is
+// alive from pages that the runtime has not given back yet, in MiB.
+func (s *system) heapGoal() (float64, error) {
+	resp, err := s.client.Get("http://" + s.Admin + "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		if value, ok := strings.CutPrefix(lines.Text(), "go_memstats_next_gc_bytes "); ok {
+			goal, err := strconv.ParseFloat(value, 64)
+			return goal / (1 << 20), err
+		}
+	}
+	return 0, errors.New("no go_memstats_next_gc_bytes among the metrics")
 }
 
 // memory reads what the kernel says of a process.
