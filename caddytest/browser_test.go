@@ -1,0 +1,166 @@
+// Copyright 2026 The freshbearer authors
+//
+// Licensed under the Apache License, Version 2.0 (the "License");
+// you may not use this file except in compliance with the License.
+// You may obtain a copy of the License at
+//
+//     http://www.apache.org/licenses/LICENSE-2.0
+//
+// Unless required by applicable law or agreed to in writing, software
+// distributed under the License is distributed on an "AS IS" BASIS,
+// WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+// See the License for the specific language governing permissions and
+// limitations under the License.
+
+package caddytest_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/freshbearer/freshbearer/intuittest"
+)
+
+// screenshots makes the browser tests write a picture of every page:
+//
+//	go test ./caddytest -run TestBrowser -screenshots
+var screenshots = flag.Bool("screenshots", false, "write pictures of the pages to docs/screenshots")
+
+// visit is what a driver says of one of its flows; see browser/common.mjs.
+type visit struct {
+	Flow     string   `json:"flow"`
+	Problems []string `json:"problems"`
+	// Pages are the names of the pages that were examined.
+	Pages []string `json:"pages"`
+}
+
+// drive runs browser/<driver> in Chromium against a running system, and
+// returns what it visited.
+func (s *system) drive(driver string, task map[string]any) []visit {
+	s.t.Helper()
+	began := time.Now()
+	task["modules"] = installModules(s.t, "browser")
+	task["chromium"] = tool(s.t, "chromium")
+	task["key"], task["proxy"], task["intuit"] = s.Key, s.Proxy, s.Intuit.URL()
+	if *screenshots {
+		task["screenshots"] = filepath.Join("..", "docs", "screenshots")
+	}
+	input, err := json.Marshal(task)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(s.t.Context(), tool(s.t, "node"), filepath.Join("browser", driver))
+	cmd.Stdin = bytes.NewReader(input)
+	var out, problems bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &problems
+	if err := cmd.Run(); err != nil {
+		s.t.Fatalf("running %s: %v\n%s", driver, err, problems.Bytes())
+	}
+	var visits []visit
+	if err := json.Unmarshal(out.Bytes(), &visits); err != nil {
+		s.t.Fatalf("%s printed no report: %v\n%s%s", driver, err, out.Bytes(), problems.Bytes())
+	}
+	pages := 0
+	for _, v := range visits {
+		pages += len(v.Pages)
+		for _, p := range v.Problems {
+			s.t.Errorf("%s: %s: %s", driver, v.Flow, p)
+		}
+	}
+	s.t.Logf("%s: %d flows, %d pages examined, %.1f s", driver, len(visits), pages, time.Since(began).Seconds())
+	return visits
+}
+
+// visited expects flows to have been driven and pages to have been examined: a
+// driver that leaves some out must not pass.
+func visited(t *testing.T, visits []visit, flows int, pages ...string) {
+	t.Helper()
+	seen := make(map[string]bool)
+	for _, v := range visits {
+		for _, p := range v.Pages {
+			seen[p] = true
+		}
+	}
+	for _, p := range pages {
+		if !seen[p] {
+			t.Errorf("the page %s was not examined", p)
+		}
+	}
+	if len(visits) != flows || len(seen) != len(pages) {
+		t.Errorf("%d flows and the pages %v; expected %d and %v", len(visits), seen, flows, pages)
+	}
+}
+
+// asks lets the human choose at Intuit, by its page.
+func (s *system) asks() {
+	for _, site := range s.Sites {
+		site.Intuit.SetBehaviour(func(b *intuittest.Behaviour) { b.Consent = intuittest.ConsentPage })
+	}
+}
+
+// Every page of the browser's side, in every state that a human can bring
+// about.
+func TestBrowserFlows(t *testing.T) {
+	app := `app "Acme Billing" https://billing.example.com`
+	s := start(t, func(s *system) {
+		s.addCaller("payroll", "")
+		s.Sites[0].Options = []string{app}
+		s.addSite("brief", intuittest.Behaviour{}).Options = []string{app, "link_lifetime 1s"}
+	})
+	s.asks()
+	visits := s.drive("flows.mjs", map[string]any{
+		"realmOne": realmOne, "realmTwo": realmTwo, "otherKey": s.Callers[1].Key, "brief": s.Sites[1].Origin,
+	})
+	visited(t, visits, 19,
+		"connect", "connected", "already-used", "denied", "scope-refused", "code-refused", "code-refused-unclear",
+		"unavailable", "other-company", "owned", "connect-one", "link-expired", "link-invalid", "reauthorization-required",
+		"reconnect", "reconnect-landing", "reconnect-landing-empty", "disconnected-landing", "launch", "not-connected",
+		"disconnect", "disconnected", "disconnect-unconfirmed", "form-refused", "not-found", "invalid-proxy-key", "state-unknown",
+	)
+	if n := s.Intuit.Counters(); n.CodeReuses != 0 {
+		t.Errorf("%d codes were used twice", n.CodeReuses)
+	}
+}
+
+// connect.js in an app's own page.
+func TestBrowserPopup(t *testing.T) {
+	app := "http://" + freeAddress(t)
+	s := start(t, func(s *system) {
+		s.Sites[0].Options = []string{"return_urls " + app}
+		cut := s.addSite("cut", intuittest.Behaviour{})
+		cut.Options = []string{"return_urls " + app}
+		cut.Authorize = cutting(t, cut.Intuit)
+	})
+	s.asks()
+	visits := s.drive("popup.mjs", map[string]any{"app": app, "cut": s.Sites[1].Origin, "cutIntuit": s.Sites[1].Intuit.URL(), "cutAuthorize": s.Sites[1].Authorize})
+	visited(t, visits, 8)
+}
+
+// cutting is the way to Intuit's authorize page by a server that cuts the
+// windows apart: HTML, Cross-Origin-Opener-Policy.
+func cutting(t *testing.T, in *intuittest.Server) string {
+	t.Helper()
+	u, err := url.Parse(in.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	relay := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u) },
+		ModifyResponse: func(resp *http.Response) error {
+			resp.Header.Set("Cross-Origin-Opener-Policy", "same-origin")
+			return nil
+		},
+	})
+	t.Cleanup(relay.Close)
+	return relay.URL + strings.TrimPrefix(in.AuthorizeURL(), in.URL())
+}
