@@ -146,6 +146,17 @@ func TestBrowserPopup(t *testing.T) {
 	visited(t, visits, 8)
 }
 
+// The example app, from its own files.
+func TestBrowserExample(t *testing.T) {
+	app := "http://" + freeAddress(t)
+	s := start(t, func(s *system) { s.Sites[0].Options = []string{`app "Acme Billing" ` + app} })
+	s.asks()
+	visits := s.drive("example.mjs", map[string]any{
+		"app": app, "server": filepath.Join("..", "examples", "connect", "server.mjs"), "realmOne": realmOne, "realmTwo": realmTwo,
+	})
+	visited(t, visits, 4, "example", "example-connected", "example-lost", "example-denied")
+}
+
 // cutting is the way to Intuit's authorize page by a server that cuts the
 // windows apart: HTML, Cross-Origin-Opener-Policy.
 func cutting(t *testing.T, in *intuittest.Server) string {
