@@ -24,6 +24,7 @@ import (
 	"net/url"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -155,6 +156,46 @@ func TestBrowserExample(t *testing.T) {
 		"app": app, "server": filepath.Join("..", "examples", "connect", "server.mjs"), "realmOne": realmOne, "realmTwo": realmTwo,
 	})
 	visited(t, visits, 4, "example", "example-connected", "example-lost", "example-denied")
+}
+
+// statusRoutes are the operator's pages, for one user, and without
+// authentication. The hash is of the password "operator".
+var statusRoutes = []string{
+	"basic_auth /status/* {\n\t\toperator $2a$04$gCrSAhMR6sRyqtmwoJqCFumRkQgIRsj4UvPsynhNP5jRJ18cxeg1a\n\t}",
+	"freshbearer_status /status/*",
+	"freshbearer_status /open/*",
+}
+
+// The operator's pages, with companies in every state.
+func TestBrowserStatus(t *testing.T) {
+	companies := []intuittest.Company{{RealmID: realmOne, Name: "Sandbox Company US 1"}}
+	for i, name := range []string{
+		"Craig's Design and Landscaping", "Harbor Lane Bakery", "Nordwind Segelschule GmbH", "Blue Ridge Dental", "Ōtautahi Joinery",
+		"Patel & Daughters Wholesale", "Müller Elektrotechnik, Inhaber Jürgen Müller-Lüdenscheidt e.K.", "Two Pines Veterinary",
+		"Rosa's Flowers", "Summit Roofing", "The Quiet Bookshop",
+	} {
+		companies = append(companies, intuittest.Company{RealmID: "91303578495367" + strconv.Itoa(30+i), Name: name})
+	}
+	s := start(t, func(s *system) {
+		in := intuittest.NewServer(intuittest.Config{Companies: companies})
+		t.Cleanup(in.Close)
+		s.Sites[0].Intuit.Close()
+		s.Sites[0].Intuit = in
+		s.Sites[0].Options = []string{`app "Acme Billing"`}
+		s.Sites[0].Routes = statusRoutes
+		s.addCaller("payroll", "*")
+		sandbox := s.addSite("sandbox", intuittest.Behaviour{IncidentOpen: true})
+		sandbox.Options = []string{"environment sandbox", "status_page " + sandbox.Intuit.URL()}
+	})
+	for i, c := range companies[:len(companies)-1] {
+		connectAt(t, s.Sites[0], s.Callers[i/9].Key, c.RealmID)
+	}
+	s.asks()
+	visits := s.drive("status.mjs", map[string]any{"companies": companies, "payroll": s.Callers[1].Key})
+	visited(t, visits, 6,
+		"status", "status-filtered", "status-none", "status-connection", "status-connection-lost", "status-outcome",
+		"status-disconnect", "status-link", "status-link-company", "status-forbidden", "status-not-found", "status-forged",
+	)
 }
 
 // cutting is the way to Intuit's authorize page by a server that cuts the
