@@ -17,7 +17,6 @@ package caddytest_test
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -31,11 +30,6 @@ import (
 
 	"github.com/freshbearer/freshbearer/intuittest"
 )
-
-// screenshots makes the browser tests write a picture of every page:
-//
-//	go test ./caddytest -run TestBrowser -screenshots
-var screenshots = flag.Bool("screenshots", false, "write pictures of the pages to docs/screenshots")
 
 // visit is what a driver says of one of its flows; see browser/common.mjs.
 type visit struct {
@@ -54,7 +48,7 @@ func (s *system) drive(driver string, task map[string]any) []visit {
 	task["chromium"] = tool(s.t, "chromium")
 	task["key"], task["proxy"], task["intuit"] = s.Key, s.Proxy, s.Intuit.URL()
 	if *screenshots {
-		task["screenshots"] = filepath.Join("..", "docs", "screenshots")
+		task["screenshots"] = screenshotDir
 	}
 	input, err := json.Marshal(task)
 	if err != nil {
@@ -74,6 +68,9 @@ func (s *system) drive(driver string, task map[string]any) []visit {
 	pages := 0
 	for _, v := range visits {
 		pages += len(v.Pages)
+		for _, p := range v.Pages {
+			shrink(s.t, p)
+		}
 		for _, p := range v.Problems {
 			s.t.Errorf("%s: %s: %s", driver, v.Flow, p)
 		}

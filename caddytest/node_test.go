@@ -30,7 +30,7 @@ import (
 var toolHints = map[string]string{
 	"node":     "install Node.js 20 or newer, which brings npm with it",
 	"npm":      "install Node.js 20 or newer, which brings npm with it",
-	"chromium": "install Debian's packages chromium and fonts-liberation, or let go run ./cmd/check do it",
+	"chromium": "install Debian's package chromium, or let go run ./cmd/check do it",
 }
 
 // tool finds a program that the tests cannot do without.

@@ -16,9 +16,8 @@
 // [{"flow", "problems", "pages"}], see visit in browser_test.go.
 
 import { createRequire } from 'node:module'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 
 const flags = [
   '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
@@ -37,7 +36,7 @@ const style = { 'void-style': 'off', 'no-trailing-whitespace': 'off', 'attribute
 export const task = JSON.parse(await new Response(process.stdin).text())
 const require = createRequire(task.modules + '/index.js')
 const { chromium } = require('playwright-core')
-const axe = require('axe-core')
+const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8')
 const { HtmlValidate, StaticConfigLoader } = require('html-validate')
 const validator = new HtmlValidate(new StaticConfigLoader({ root: true, extends: ['html-validate:recommended', 'html-validate:document'], rules: style }))
 
@@ -160,7 +159,7 @@ class Visitor {
     const text = await page.locator('body').innerText()
     for (const w of words) if (!text.includes(w)) wrong(`lacks ${JSON.stringify(w)}:\n${text}`)
     for (const w of not) if (text.includes(w)) wrong(`says ${JSON.stringify(w)}:\n${text}`)
-    await page.evaluate(axe.source)
+    await page.evaluate(axe)
     for (const colorScheme of themes) {
       await page.emulateMedia({ colorScheme })
       for (const width of widths) {
@@ -181,7 +180,7 @@ class Visitor {
 
   async picture (page, name) {
     mkdirSync(task.screenshots, { recursive: true })
-    const height = await page.evaluate(() => Math.ceil(document.body.getBoundingClientRect().bottom))
+    const height = await page.evaluate(() => Math.ceil(document.body.getBoundingClientRect().bottom + scrollY))
     const { width } = page.viewportSize()
     await page.screenshot({ path: join(task.screenshots, name + '.png'), fullPage: true, clip: { x: 0, y: 0, width, height }, animations: 'disabled', caret: 'hide' })
   }
@@ -207,8 +206,7 @@ export async function main (flows, origins) {
   const browser = await chromium.launch({
     executablePath: task.chromium,
     args: flags,
-    ignoreDefaultArgs: ['--disable-popup-blocking'],
-    env: { ...process.env, FONTCONFIG_FILE: fileURLToPath(new URL('fonts.conf', import.meta.url)) }
+    ignoreDefaultArgs: ['--disable-popup-blocking']
   })
   const reports = []
   try {

@@ -41,8 +41,7 @@ var needs = []need{
 	{"gcc", "the race detector needs a C compiler", []string{"gcc", "libc6-dev"}},
 	{"node", "real QuickBooks clients are run against the proxy", []string{"nodejs"}},
 	{"npm", "it installs those clients", []string{"npm"}},
-	// With the fonts that the pages are measured in: browser/fonts.conf.
-	{"chromium", "the pages are driven in a real browser", []string{"chromium", "fonts-liberation"}},
+	{"chromium", "the pages are driven in a real browser", []string{"chromium"}},
 }
 
 func main() {

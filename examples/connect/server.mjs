@@ -68,7 +68,7 @@ function page (now, error) {
   const parts = {
     none: () => `<p>Connect your company, and your invoices appear here.</p>${button('/connect', 'Connect to QuickBooks', 'brand')}`,
     connected: () => `<p>Connected to <strong id="company">${escape(now.name)}</strong>.</p>${button('/disconnect', 'Disconnect')}`,
-    lost: () => `<p>The access to your company has ended. Allow it again, and your invoices go on.</p>${button('/connect', 'Reconnect to QuickBooks', 'brand')}`,
+    lost: () => `<p>The access to your company has ended. Allow it again to go on.</p>${button('/connect', 'Reconnect to QuickBooks', 'brand')}`,
     later: () => `<p>${escape(now.why)} Please load this page again in a moment.</p>`
   }
   return `<!DOCTYPE html>
