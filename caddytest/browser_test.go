@@ -21,12 +21,16 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	formatter "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/freshbearer/freshbearer/intuittest"
 )
@@ -212,4 +216,36 @@ func cutting(t *testing.T, in *intuittest.Server) string {
 	})
 	t.Cleanup(relay.Close)
 	return relay.URL + strings.TrimPrefix(in.AuthorizeURL(), in.URL())
+}
+
+// The types of the package fit an app that uses it as it is published.
+func TestConnectTypes(t *testing.T) {
+	modules, dir := installModules(t, "browser"), t.TempDir()
+	installed := filepath.Join(dir, "node_modules", "@freshbearer", "connect")
+	for from, to := range map[string]string{filepath.Join("..", "connectjs"): installed, filepath.Join("browser", "types"): dir} {
+		if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), tool(t, "node"), filepath.Join(modules, "node_modules", "typescript", "bin", "tsc"),
+		"--noEmit", "--strict", "--module", "nodenext", "--target", "es2022", "--types", "", "app.ts")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("tsc: %v\n%s", err, out)
+	}
+}
+
+// The example's Caddyfile is one that Caddy runs.
+func TestExampleCaddyfile(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "examples", "connect", "Caddyfile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt(text, nil)
+	if err != nil || len(warnings) > 0 {
+		t.Errorf("%v %v", warnings, err)
+	}
+	if formatted := formatter.Format(text); !bytes.Equal(formatted, text) {
+		t.Errorf("it is not formatted:\n%s", formatted)
+	}
 }

@@ -36,8 +36,12 @@ var screenshots = flag.Bool("screenshots", false, "write pictures of the pages t
 
 var screenshotDir = filepath.Join("..", "docs", "screenshots")
 
-// mostColours is what a page of text is still good to look at with.
-const mostColours = 24
+// mostColours is what a page of text is still good to look at with, if no two
+// of them are nearer to each other than leastApart.
+const (
+	mostColours = 32
+	leastApart  = 24
+)
 
 // shrink makes the pictures of a page small, if there are new ones.
 func shrink(t *testing.T, page string) {
@@ -50,7 +54,8 @@ func shrink(t *testing.T, page string) {
 	}
 }
 
-// shrinkOne leaves a picture its most frequent colours, in a palette.
+// shrinkOne leaves a picture its most frequent colours, in a palette. Those of
+// a few letters are among them: there are no others like them.
 func shrinkOne(t *testing.T, path string) {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -69,8 +74,10 @@ func shrinkOne(t *testing.T, path string) {
 	}
 	colours := slices.SortedFunc(maps.Keys(count), func(a, b color.RGBA) int { return cmp.Compare(count[b], count[a]) })
 	var palette color.Palette
-	for _, c := range colours[:min(len(colours), mostColours)] {
-		palette = append(palette, c)
+	for _, c := range colours {
+		if len(palette) < mostColours && !slices.ContainsFunc(palette, func(p color.Color) bool { return near(c, p.(color.RGBA)) }) {
+			palette = append(palette, c)
+		}
 	}
 	small := image.NewPaletted(rgba.Rect, palette)
 	nearest := make(map[color.RGBA]uint8)
@@ -90,4 +97,9 @@ func shrinkOne(t *testing.T, path string) {
 	if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func near(a, b color.RGBA) bool {
+	square := func(x, y uint8) int { return (int(x) - int(y)) * (int(x) - int(y)) }
+	return square(a.R, b.R)+square(a.G, b.G)+square(a.B, b.B) < leastApart*leastApart
 }
