@@ -9,6 +9,7 @@ import { spawn } from 'node:child_process'
 import { api, choose, eventually, intuit, link, main, must, same, task } from './common.mjs'
 
 const one = 'Sandbox Company US 1'
+const two = 'Craig\'s Design and Landscaping'
 
 const server = spawn(process.execPath, [task.server], {
   env: { ...process.env, FRESHBEARER_URL: task.proxy, FRESHBEARER_KEY: task.key, APP_URL: task.app },
@@ -67,8 +68,15 @@ const flows = {
   },
 
   async 'an address that somebody made up' (v) {
+    // Another user's company, which the same key may use.
+    const other = await v.open()
+    await other.goto(await link() + '&start=1')
+    await choose(other, two)
+    await other.getByText(`${two} is connected.`).waitFor()
+    const connected = Date.parse((await api(`/oauth/connections/${task.realmTwo}`)).connected_at)
+    await eventually('the next second', () => Math.floor(Date.now() / 1000) > Math.floor(connected / 1000))
     const page = await v.open()
-    await page.goto(`${task.app}/?freshbearer_connection=${task.realmOne}`)
+    await page.goto(`${task.app}/?freshbearer_connection=${task.realmTwo}`)
     must(await page.getByRole('button', { name: 'Connect to QuickBooks' }).isVisible(), 'the app believes its address')
     // With a user on the way, a company is believed that was connected since,
     // and no other.

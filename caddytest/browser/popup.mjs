@@ -105,8 +105,12 @@ const flows = {
     const { page, popup } = await begin(v)
     await popup.getByRole('button', { name: 'No thanks' }).waitFor()
     const forged = { source: 'freshbearer', connection: '1', company: 'Evil' }
-    // From the app's own window, and from another origin in the popup.
+    // From the app's own window, from another window of the proxy's, and from
+    // another origin in the popup.
     await page.evaluate(m => postMessage(m, '*'), forged)
+    const [other] = await Promise.all([page.waitForEvent('popup'), page.evaluate(url => { open(url) }, task.proxy + '/oauth/launch')])
+    await other.waitForLoadState()
+    await other.evaluate(m => opener.postMessage(m, '*'), forged)
     await popup.evaluate(m => opener.postMessage(m, '*'), forged)
     await page.evaluate(() => new Promise(resolve => setTimeout(resolve)))
     same(await page.locator('#told').innerText(), '', 'what the app believes')

@@ -24,7 +24,7 @@ async function ask (path, { method = 'GET', body } = {}) {
   const answer = await fetch(proxy + path, {
     method, body: body && JSON.stringify(body), headers: { Authorization: `Bearer ${key}`, Accept: 'application/json' }
   })
-  return { ok: answer.ok, status: answer.status, body: await answer.json() }
+  return { ok: answer.ok, status: answer.status, at: Date.parse(answer.headers.get('date')), body: await answer.json() }
 }
 
 // link makes a link for the user to connect a company, or to disconnect it.
@@ -32,17 +32,17 @@ async function link (purpose) {
   const body = { purpose, return_url: app + '/', ...(user.connection && { connection: user.connection }) }
   const made = await ask('/oauth/links', { method: 'POST', body })
   if (!made.ok) throw new Error(made.body.detail)
-  user.leftAt = Date.now()
+  if (purpose === 'connect') user.leftAt = made.at
   return made.body.url
 }
 
 // remember believes the address that the user came back to only as far as the
 // proxy confirms it: anybody can type one. The company must have been
-// connected since this user left; a minute is for clocks that differ.
+// connected since this user left, by the proxy's clock.
 async function remember (connection) {
   if (user.leftAt === null) return
   const { ok, body } = await ask('/oauth/connections/' + encodeURIComponent(connection))
-  if (ok && Date.parse(body.connected_at) > user.leftAt - 60000) Object.assign(user, { connection, leftAt: null })
+  if (ok && Date.parse(body.connected_at) >= user.leftAt) Object.assign(user, { connection, leftAt: null })
 }
 
 // company asks QuickBooks, through the proxy, for the company's name.
