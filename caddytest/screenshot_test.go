@@ -36,10 +36,11 @@ var screenshots = flag.Bool("screenshots", false, "write pictures of the pages t
 
 var screenshotDir = filepath.Join("..", "docs", "screenshots")
 
-// mostColours is what a page of text is still good to look at with, if no two
-// of them are nearer to each other than leastApart.
+// mostColours is what a page of text is still good to look at with: its
+// surfaces, and beyond them none that is nearer to another than leastApart.
 const (
 	mostColours = 32
+	surfaces    = 8
 	leastApart  = 24
 )
 
@@ -75,7 +76,7 @@ func shrinkOne(t *testing.T, path string) {
 	colours := slices.SortedFunc(maps.Keys(count), func(a, b color.RGBA) int { return cmp.Compare(count[b], count[a]) })
 	var palette color.Palette
 	for _, c := range colours {
-		if len(palette) < mostColours && !slices.ContainsFunc(palette, func(p color.Color) bool { return near(c, p.(color.RGBA)) }) {
+		if len(palette) < surfaces || len(palette) < mostColours && !slices.ContainsFunc(palette, func(p color.Color) bool { return near(c, p.(color.RGBA)) }) {
 			palette = append(palette, c)
 		}
 	}
