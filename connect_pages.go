@@ -29,7 +29,7 @@ import (
 var ends = map[tokenstore.Cause]string{
 	tokenstore.CauseRefreshTokenExpired:  "It was not used for too long, and has ended.",
 	tokenstore.CauseAuthorizationExpired: "Every connection ends some years after somebody has agreed to it, and this one has.",
-	tokenstore.CauseRevokedOrReplaced:    "It was ended at the other side, or somebody else took it over.",
+	tokenstore.CauseRevokedOrReplaced:    "It was ended in %s, or replaced by a newer connection.",
 	tokenstore.CauseRefreshResponseLost:  "An answer on the way here got lost, and the connection with it.",
 	tokenstore.CauseWrongClient:          "The app was registered anew.",
 	tokenstore.CauseDisconnected:         "It was disconnected.",
@@ -96,7 +96,7 @@ func (h *ConnectHandler) againPage(link grant.Link, snap *grant.Snapshot, start 
 		Lead:  app + " cannot reach " + company + " in " + title + " any more.",
 		Facts: append([]pages.Field{
 			{Name: "Company", Value: company}, {Name: "Company ID", Value: snap.Connection},
-			{Name: "Why", Value: ends[snap.Cause]}, {Name: "Since", Value: dateFor(snap.Since)},
+			{Name: "Why", Value: named(ends[snap.Cause], title)}, {Name: "Since", Value: dateFor(snap.Since)},
 		}, h.access()...),
 		Steps: []string{
 			"You sign in at " + title + ". Your password stays there.",

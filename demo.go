@@ -71,6 +71,7 @@ const demoCaddyfile = `{
 			redirect_url {{.Proxy}}/oauth/callback
 			scopes com.intuit.quickbooks.accounting
 			link_lifetime 24h
+			return_urls http://127.0.0.1:3000
 			authorize_url {{.Intuit.AuthorizeURL}}
 			token_url {{.Intuit.TokenURL}}
 			revoke_url {{.Intuit.RevokeURL}}
@@ -109,6 +110,11 @@ Company {{.Realm}} is connected. Paste these into another terminal:
 4. Repair it: open this in a browser, choose the company, and try line 1 again:
 
    {{.Link}}
+
+5. Connect from an app's own page (examples/connect, with Node.js, at
+   http://127.0.0.1:3000):
+
+   FRESHBEARER_URL={{.Proxy}} FRESHBEARER_KEY={{.Key}} node examples/connect/server.mjs
 
 Ctrl-C ends the demo. It keeps nothing.
 `

@@ -79,8 +79,8 @@ var failureWords = map[grant.Failure]struct {
 	grant.FailureUnavailable: {
 		http.StatusServiceUnavailable,
 		"%s did not answer.",
-		whoUser,
-		"Please go back to the app and start again in a few minutes.",
+		whoNobody,
+		"It usually passes by itself. Nothing was connected; start again in a few minutes.",
 	},
 	grant.FailureAccount: {
 		http.StatusBadGateway,
@@ -163,11 +163,22 @@ func (h *ConnectHandler) donePage(keeper *grant.Keeper, r grant.Result) (pages.P
 		page.Facts = []pages.Field{{Name: "Who can repair it", Value: words.who}, {Name: "How", Value: named(words.repair, title)}}
 	}
 	if r.Again != nil {
-		page.Other = page.Action
-		page.Action = pages.Action{Label: "Try again", URL: h.againURL(keeper, *r.Again)}
+		page.Other = pages.Action{Label: "Try again", URL: h.againURL(keeper, *r.Again)}
+		if page.Action.URL == "" || againHelps(r.Failure) {
+			page.Action, page.Other = page.Other, page.Action
+		}
 	}
 	page.Message = h.message(r, page.Lead)
 	return page, status
+}
+
+// againHelps tells whether the same human may have more luck with another try.
+func againHelps(f grant.Failure) bool {
+	switch failureWords[f].who {
+	case whoOperator, whoProxy:
+		return false
+	}
+	return f != grant.FailureNotConnected
 }
 
 // againURL is where to begin anew what has failed.

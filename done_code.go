@@ -25,6 +25,7 @@ import (
 
 const (
 	whoUser     = "You"
+	whoNobody   = "Nobody has to"
 	whoOperator = "The person who runs the app"
 	whoProxy    = "The person who runs this proxy"
 )

@@ -303,6 +303,10 @@ func (p *problem) xml(now time.Time) []byte {
 
 func (p *problem) page() pages.Page {
 	kind := &problemKinds[p.Kind]
+	repair, back := pages.Action{Label: "Connect again", URL: p.ReauthURL}, pages.Action{Label: "Back to the app", URL: p.BackURL}
+	if repair.URL == "" {
+		repair, back = back, pages.Action{}
+	}
 	return pages.Page{
 		Kind:  pages.Failure,
 		Title: kind.title,
@@ -311,7 +315,7 @@ func (p *problem) page() pages.Page {
 			{Name: "status", Value: strconv.Itoa(p.status())},
 			{Name: "error", Value: kind.code},
 		}, p.fields()...),
-		Action: pages.Action{Label: "Connect again", URL: p.ReauthURL},
-		Other:  pages.Action{Label: "Back to the app", URL: p.BackURL},
+		Action: repair,
+		Other:  back,
 	}
 }

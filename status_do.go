@@ -70,6 +70,8 @@ func (d *desk) act(w http.ResponseWriter, r *http.Request) {
 			query = append(query, name, back.Get(name))
 		}
 	}
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Referrer-Policy", "same-origin")
 	redirect(w, http.StatusSeeOther, frame.Link(page, query...))
 }
 

@@ -306,7 +306,7 @@ func TestEventsAndNotices(t *testing.T) {
 // library that it names.
 func verifyWithNode(t *testing.T, secret string, n notice) {
 	t.Helper()
-	modules := installSDKs(t)
+	modules := installModules(t, "sdk")
 	driver, err := os.ReadFile(filepath.Join("sdk", "webhook.mjs"))
 	if err != nil {
 		t.Fatal(err)

@@ -50,8 +50,9 @@ type site struct {
 	Intuit *intuittest.Server
 	// Origin is the proxy's own: scheme, host and port.
 	Origin string
-	// API is where the API is, if not at Intuit's URL.
-	API string
+	// API is where the API is, if not at Intuit's URL, and Authorize where the
+	// browser is sent to.
+	API, Authorize string
 	// Secret is the placeholder of the client secret.
 	Secret string
 	// Options are further lines of the integration, Directive of the
@@ -115,7 +116,7 @@ var caddyfile = template.Must(template.New("Caddyfile").Parse(`{
 			client_secret {{.Secret}}
 			redirect_url {{.Origin}}/oauth/callback
 			scopes com.intuit.quickbooks.accounting
-			authorize_url {{.Intuit.AuthorizeURL}}
+			authorize_url {{or .Authorize .Intuit.AuthorizeURL}}
 			token_url {{.Intuit.TokenURL}}
 			revoke_url {{.Intuit.RevokeURL}}
 			api_url {{or .API .Intuit.URL}}

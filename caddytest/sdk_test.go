@@ -16,13 +16,7 @@ package caddytest_test
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -66,7 +60,7 @@ func TestIntuitOAuth(t *testing.T) { testSDK(t, "intuit-oauth.mjs") }
 // testSDK runs a client against one proxy with an integration for each habit,
 // all habits at once.
 func testSDK(t *testing.T, driver string) {
-	modules := installSDKs(t)
+	modules := installModules(t, "sdk")
 	s := start(t, func(s *system) {
 		s.Sites[0].Intuit.Close()
 		s.Sites = nil
@@ -233,70 +227,4 @@ func runDriver(t *testing.T, driver string, task any) []sdkReport {
 		t.Fatalf("%s printed no report: %v\n%s%s", driver, err, out.Bytes(), problems.Bytes())
 	}
 	return reports
-}
-
-// tool finds a program that the tests cannot do without.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Fatalf("%s is needed to run the QuickBooks SDKs, and it is not in PATH: install Node.js 20 or newer, which brings npm with it (%v)", name, err)
-	}
-	return path
-}
-
-// installSDKs installs what sdk/package-lock.json pins, once for each version
-// of it, into the user's cache, and returns the directory.
-func installSDKs(t *testing.T) string {
-	t.Helper()
-	tool(t, "node")
-	hash := sha256.New()
-	for _, name := range []string{"package.json", "package-lock.json"} {
-		content, err := os.ReadFile(filepath.Join("sdk", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprintf(hash, "%d\n%s", len(content), content)
-	}
-	cache := userCache
-	if cache == "" {
-		cache = os.TempDir()
-	}
-	cache = filepath.Join(cache, "freshbearer-test")
-	dir := filepath.Join(cache, hex.EncodeToString(hash.Sum(nil)[:8]))
-	if _, err := os.Stat(dir); err == nil {
-		return dir
-	}
-	t.Logf("installing the QuickBooks SDKs of sdk/package-lock.json with npm into %s", dir)
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	// Made whole and then named, so that what an interrupted run left is never
-	// taken for an installation.
-	fresh, err := os.MkdirTemp(cache, "installing-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(fresh)
-	for _, name := range []string{"package.json", "package-lock.json"} {
-		content, err := os.ReadFile(filepath.Join("sdk", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(fresh, name), content, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cmd := exec.CommandContext(t.Context(), tool(t, "npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-	cmd.Dir = fresh
-	cmd.Env = append(os.Environ(), "HOME="+userHome)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("npm ci: %v; the SDKs come from the npm registry, is it within reach?\n%s", err, out)
-	}
-	if err := os.Rename(fresh, dir); err != nil && !errors.Is(err, fs.ErrExist) {
-		if _, statErr := os.Stat(dir); statErr != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
 }

@@ -16,8 +16,8 @@
 //
 //	go run ./cmd/check
 //
-// The race detector needs a C compiler, and the tests with real QuickBooks
-// clients need Node.js. What is missing is installed with apt-get where that
+// The race detector needs a C compiler, the tests with real QuickBooks clients
+// need Node.js, and those of the pages Chromium. What is missing is installed with apt-get where that
 // is possible, and named where it is not. Arguments are handed to `go test`.
 package main
 
@@ -41,6 +41,7 @@ var needs = []need{
 	{"gcc", "the race detector needs a C compiler", []string{"gcc", "libc6-dev"}},
 	{"node", "real QuickBooks clients are run against the proxy", []string{"nodejs"}},
 	{"npm", "it installs those clients", []string{"npm"}},
+	{"chromium", "the pages are driven in a real browser", []string{"chromium"}},
 }
 
 func main() {
