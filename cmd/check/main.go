@@ -41,6 +41,7 @@ var needs = []need{
 	{"gcc", "the race detector needs a C compiler", []string{"gcc", "libc6-dev"}},
 	{"node", "real QuickBooks clients are run against the proxy", []string{"nodejs"}},
 	{"npm", "it installs those clients", []string{"npm"}},
+	{"curl", "a guide's commands are run", []string{"curl"}},
 }
 
 func main() {
