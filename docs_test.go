@@ -50,7 +50,7 @@ func documents(t *testing.T) []string {
 }
 
 // elsewhere are the blocks that another test runs or compares, or that are not
-// meant to be run: a session at a console, a form or a figure (text), a build
+// meant to be run: what is typed at a terminal (console), a form or a figure (text), a build
 // with a plugin that is not in this one, and code for others' programs.
 // TestGuides of caddytest runs those of docs/sdks that can run.
 var elsewhere = []string{

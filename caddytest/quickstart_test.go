@@ -69,7 +69,7 @@ func TestQuickStart(t *testing.T) {
 			done["write"] = true
 		case b.language != "sh":
 		case strings.Contains(code, "freshbearer demo"), strings.Contains(code, "go build"):
-			// The first is Caddy's own test's, the second was done above.
+			// The demo has a test of its own, and the build was done above.
 		case strings.HasPrefix(code, "./caddy run"):
 			u.start(code, address)
 			done["run"] = true
