@@ -87,6 +87,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return errors.New("no integration is configured: add `integration quickbooks { … }` to the freshbearer option")
 	}
 	var providers []provider.Provider
+	var wrong []error
 	// In the order of their names: of two mistakes, always the same is told.
 	for _, name := range slices.Sorted(maps.Keys(a.Integrations)) {
 		in := a.Integrations[name]
@@ -94,12 +95,14 @@ func (a *App) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("integration %s is empty", name)
 		}
 		if err := in.provision(ctx, repl, name); err != nil {
-			return fmt.Errorf("integration %s: %w", name, err)
+			wrong = append(wrong, fmt.Errorf("integration %s: %w", name, err))
 		}
 		providers = append(providers, in.provider)
 	}
-	var err error
-	if a.callers, err = provisionCallers(repl, a.Callers); err != nil {
+	var noCallers, noKeys error
+	a.callers, noCallers = provisionCallers(repl, a.Callers)
+	a.keys, noKeys = expandKeys(repl, a.EncryptionKeys)
+	if err := together(append(wrong, noCallers, noKeys)...); err != nil {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Callers)) {
@@ -107,9 +110,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 			return err
 		}
 	}
-	if a.keys, err = expandKeys(repl, a.EncryptionKeys); err != nil {
-		return err
-	}
+	var err error
 	if a.emitter, err = newEmitter(ctx); err != nil {
 		return err
 	}

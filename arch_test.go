@@ -64,6 +64,7 @@ var rooms = map[string]room{
 	"intuittest":           {standard: true},
 	"cmd/caddy":            {ours: []string{"."}, caddy: true},
 	"cmd/check":            {standard: true},
+	"cmd/docs":             {standard: true},
 }
 
 // onlyFrom says which files alone may import a folder.

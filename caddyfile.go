@@ -46,8 +46,7 @@ import (
 //		}
 //	}
 //
-// - **store** is where grants are kept. Default: `badger`, whose one option is
-// `path <dir>`.
+// - **store** is where grants are kept. Default: `badger`.
 //
 // - **encryption_key** names the key that seals the records: 32 bytes in base64
 // or hexadecimal, as a placeholder such as `{file./etc/freshbearer/key}`. More

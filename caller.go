@@ -75,6 +75,7 @@ func provisionCallers(repl *caddy.Replacer, configured map[string]*Caller) (*cal
 			"add `caller <name> { key {env.NAME} ; connections * }`")
 	}
 	cs := &callers{byKey: make(map[[sha256.Size]byte]*Caller), named: configured}
+	var wrong []error
 	// In order, so that the same configuration always gives the same error.
 	for _, name := range slices.Sorted(maps.Keys(configured)) {
 		c := configured[name]
@@ -82,8 +83,11 @@ func provisionCallers(repl *caddy.Replacer, configured map[string]*Caller) (*cal
 			return nil, fmt.Errorf("caller %s is empty", name)
 		}
 		if err := c.provision(repl, name, cs); err != nil {
-			return nil, fmt.Errorf("caller %s: %w", name, err)
+			wrong = append(wrong, fmt.Errorf("caller %s: %w", name, err))
 		}
+	}
+	if err := together(wrong...); err != nil {
+		return nil, err
 	}
 	return cs, nil
 }

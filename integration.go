@@ -15,6 +15,7 @@
 package freshbearer
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -25,6 +26,7 @@ import (
 
 	"github.com/freshbearer/freshbearer/grant"
 	"github.com/freshbearer/freshbearer/provider"
+	"github.com/freshbearer/freshbearer/secret"
 	"github.com/freshbearer/freshbearer/tokenstore"
 )
 
@@ -139,15 +141,9 @@ func (in *Integration) provision(ctx caddy.Context, repl *caddy.Replacer, name s
 	if err := in.defaults(); err != nil {
 		return err
 	}
-	clientID, err := repl.ReplaceOrErr(in.ClientID, true, true)
-	if err != nil || clientID == "" {
-		return fmt.Errorf("client_id is missing or empty: %q", in.ClientID)
-	}
-	if in.ClientSecret == "" {
-		return fmt.Errorf("client_secret is missing")
-	}
-	clientSecret, err := expandSecret(repl, "client_secret", in.ClientSecret)
-	if err != nil {
+	clientID, noID := in.expandClientID(repl)
+	clientSecret, noSecret := in.expandClientSecret(repl)
+	if err := together(noID, noSecret); err != nil {
 		return err
 	}
 	endpoints, err := in.endpoints(repl)
@@ -171,6 +167,24 @@ func (in *Integration) provision(ctx caddy.Context, repl *caddy.Replacer, name s
 		Scopes:       in.Scopes,
 	}
 	return nil
+}
+
+func (in *Integration) expandClientID(repl *caddy.Replacer) (string, error) {
+	if in.ClientID == "" {
+		return "", errors.New("client_id is missing")
+	}
+	id, err := repl.ReplaceOrErr(in.ClientID, true, true)
+	if err != nil || id == "" {
+		return "", fmt.Errorf("client_id: %s is empty, unreadable or unknown: set the variable, or write the ID itself, which is no secret", in.ClientID)
+	}
+	return id, nil
+}
+
+func (in *Integration) expandClientSecret(repl *caddy.Replacer) (secret.String, error) {
+	if in.ClientSecret == "" {
+		return secret.String{}, errors.New("client_secret is missing")
+	}
+	return expandSecret(repl, "client_secret", in.ClientSecret)
 }
 
 func (in *Integration) defaults() error {

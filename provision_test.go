@@ -237,8 +237,8 @@ func TestProvisionErrors(t *testing.T) {
 		"encryption key garbled":   {sealLine, "encryption_key {env.FRESHBEARER_TEST_SEALBAD}", "encryption_key: the first encryption key is neither base64 nor 64 hexadecimal digits" + makeKey},
 		"second encryption key":    {sealLine, sealLine + " {env.FRESHBEARER_TEST_SEAL16}", "encryption_key: the second encryption key has 16 bytes, not 32" + makeKey},
 		"encryption key twice":     {sealLine, sealLine + " {env.FRESHBEARER_TEST_SEAL}", "encryption_key: the second encryption key is the same as the first; to replace a key, make a new one with: openssl rand -base64 32"},
-		"empty client id":          {"client_id client", `client_id ""`, ofQB + `client_id is missing or empty: ""`},
-		"unset client id":          {"client_id client", "client_id {env.FRESHBEARER_TEST_IS_NEVER_SET}", ofQB + `client_id is missing or empty: "{env.FRESHBEARER_TEST_IS_NEVER_SET}"`},
+		"empty client id":          {"client_id client", `client_id ""`, ofQB + `client_id is missing`},
+		"unset client id":          {"client_id client", "client_id {env.FRESHBEARER_TEST_IS_NEVER_SET}", ofQB + `client_id: {env.FRESHBEARER_TEST_IS_NEVER_SET} is empty, unreadable or unknown: set the variable, or write the ID itself, which is no secret`},
 		"unknown environment":      {scopesLine, scopesLine + "\nenvironment staging", ofQB + `environment "staging" is not one of production, sandbox`},
 		"unknown provider":         {"integration quickbooks", "integration xero", `integration xero: no provider "xero" in this build; 'caddy list-modules' shows which there are`},
 		"redirect to plain http":   {redirectURL, "http://qb.example.com/oauth/callback", ofQB + `redirect_url "http://qb.example.com/oauth/callback"` + loopback},
@@ -273,6 +273,34 @@ func TestProvisionErrors(t *testing.T) {
 			err := caddy.Validate(loadConfig(t, withChange(t, c.old, c.new), "freshbearer"))
 			checkFailure(t, err, "loading freshbearer app module: provision freshbearer: "+c.want)
 		})
+	}
+}
+
+// A first configuration lacks several things, and is told of all at once.
+func TestProvisionTellsOfAllThatIsMissing(t *testing.T) {
+	provisionEnv(t)
+	input := provisionCaddyfile
+	for _, setting := range []string{"client_id client", "client_secret {env.FRESHBEARER_TEST_SECRET}", "key {env.FRESHBEARER_TEST_KEY}", "encryption_key {env.FRESHBEARER_TEST_SEAL}"} {
+		name, _, _ := strings.Cut(setting, " ")
+		if !strings.Contains(input, setting) {
+			t.Fatalf("there is no %s to change", setting)
+		}
+		input = strings.Replace(input, setting, name+" {env.FRESHBEARER_TEST_NO_"+strings.ToUpper(name)+"}", 1)
+	}
+	err := caddy.Validate(loadConfig(t, input))
+	if err == nil {
+		t.Fatal("there was no error")
+	}
+	for _, want := range []string{
+		"integration quickbooks: client_id: {env.FRESHBEARER_TEST_NO_CLIENT_ID} is empty", "client_secret: {env.FRESHBEARER_TEST_NO_CLIENT_SECRET} is empty",
+		"caller billing-app: key: {env.FRESHBEARER_TEST_NO_KEY} is empty", "encryption_key: {env.FRESHBEARER_TEST_NO_ENCRYPTION_KEY} is empty",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not say %q:\n%v", want, err)
+		}
+	}
+	if strings.Contains(err.Error(), "\n") {
+		t.Errorf("the error is not one line: %v", err)
 	}
 }
 

@@ -19,33 +19,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/caddyserver/caddy/v2/caddyconfig"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
-
-var caddyfileBlock = regexp.MustCompile("(?s)```caddyfile\n(.*?)```")
-
-// What the README shows can be pasted.
-func TestReadmeCaddyfiles(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	blocks := caddyfileBlock.FindAllSubmatch(readme, -1)
-	if len(blocks) < 2 {
-		t.Fatalf("%d Caddyfiles in the README", len(blocks))
-	}
-	for i, block := range blocks {
-		_, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt(block[1], nil)
-		if err != nil || len(warnings) > 0 {
-			t.Errorf("Caddyfile %d: %v %v", i+1, warnings, err)
-		}
-		if formatted := caddyfile.Format(block[1]); string(formatted) != string(block[1]) {
-			t.Errorf("Caddyfile %d is not formatted:\n%s", i+1, formatted)
-		}
-	}
-}
 
 var (
 	anchorLink = regexp.MustCompile(`\]\((?:invalid_grant\.md)?#([^)]+)\)`)

@@ -15,6 +15,7 @@
 package freshbearer
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -44,4 +45,24 @@ func expandSecret(repl *caddy.Replacer, what, placeholder string) (secret.String
 		return secret.String{}, fmt.Errorf("%s: %s holds nothing but white space", what, placeholder)
 	}
 	return secret.New(text), nil
+}
+
+// together joins what is wrong in one line, which Caddy logs. A first
+// configuration lacks several things, and shall not be told of them one by one.
+func together(errs ...error) error {
+	var wrong []error
+	for _, err := range errs {
+		if err != nil {
+			wrong = append(wrong, err)
+		}
+	}
+	if len(wrong) < 2 {
+		return errors.Join(wrong...)
+	}
+	format := "%w" + strings.Repeat("; moreover, %w", len(wrong)-1)
+	args := make([]any, len(wrong))
+	for i, err := range wrong {
+		args[i] = err
+	}
+	return fmt.Errorf(format, args...)
 }

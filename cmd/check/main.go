@@ -42,6 +42,7 @@ var needs = []need{
 	{"node", "real QuickBooks clients are run against the proxy", []string{"nodejs"}},
 	{"npm", "it installs those clients", []string{"npm"}},
 	{"chromium", "the pages are driven in a real browser", []string{"chromium"}},
+	{"curl", "a guide's commands are run", []string{"curl"}},
 }
 
 func main() {
