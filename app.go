@@ -102,6 +102,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.callers, err = provisionCallers(repl, a.Callers); err != nil {
 		return err
 	}
+	a.callers.refused = a.strangerRefused
 	for _, name := range slices.Sorted(maps.Keys(a.Callers)) {
 		if err := a.Callers[name].checkConnections(providers); err != nil {
 			return err

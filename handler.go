@@ -193,10 +193,10 @@ func (x *exchange) entitled(ctx context.Context) error {
 		if errors.As(err, &unavailable) {
 			return err
 		}
-		return errForbidden
+		return x.forbidden()
 	}
 	if !x.caller.mayUse(x.key.Connection, snap.Owner) {
-		return errForbidden
+		return x.forbidden()
 	}
 	return nil
 }
