@@ -52,6 +52,8 @@ type site struct {
 	Origin string
 	// API is where the API is, if not at Intuit's URL.
 	API string
+	// Token is where the token endpoint is, if not at Intuit's URL.
+	Token string
 	// Secret is the placeholder of the client secret.
 	Secret string
 	// Options are further lines of the integration, Directive of the
@@ -116,7 +118,7 @@ var caddyfile = template.Must(template.New("Caddyfile").Parse(`{
 			redirect_url {{.Origin}}/oauth/callback
 			scopes com.intuit.quickbooks.accounting
 			authorize_url {{.Intuit.AuthorizeURL}}
-			token_url {{.Intuit.TokenURL}}
+			token_url {{or .Token .Intuit.TokenURL}}
 			revoke_url {{.Intuit.RevokeURL}}
 			api_url {{or .API .Intuit.URL}}
 {{range .Options}}			{{.}}
