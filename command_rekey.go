@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -94,23 +95,24 @@ func followRekey(w io.Writer, r io.Reader) error {
 // printKeys tells what is sealed with which key, and returns whether the store
 // needs another one than the first.
 func printKeys(w io.Writer, line *rekeyed) (needed bool, err error) {
-	text := fmt.Sprintf("%d records of token store %s were sealed anew\n", line.Sealed, line.Store)
+	var text strings.Builder
+	fmt.Fprintf(&text, "%d records of token store %s were sealed anew\n", line.Sealed, line.Store)
 	for _, k := range line.Keys {
 		name := fmt.Sprintf("key %d of encryption_key (%s)", k.Position, k.ID)
 		switch {
 		case k.Position == 0:
-			text += fmt.Sprintf("%d records are under key %s, which is not in encryption_key: they cannot be read\n", k.Records, k.ID)
+			fmt.Fprintf(&text, "%d records are under key %s, which is not in encryption_key: they cannot be read\n", k.Records, k.ID)
 		case k.Seals:
-			text += fmt.Sprintf("%d records are under %s, which seals all that is written\n", k.Records, name)
+			fmt.Fprintf(&text, "%d records are under %s, which seals all that is written\n", k.Records, name)
 		case k.Needed || k.Records > 0:
 			needed = true
-			text += fmt.Sprintf("%d records remain under %s: it must stay\n", k.Records, name)
+			fmt.Fprintf(&text, "%d records remain under %s: it must stay\n", k.Records, name)
 		default:
-			text += fmt.Sprintf("0 records remain under %s: it may be removed from encryption_key\n", name)
+			fmt.Fprintf(&text, "0 records remain under %s: it may be removed from encryption_key\n", name)
 		}
 		needed = needed || k.Seals && k.Position != 1
 	}
-	_, err = io.WriteString(w, text)
+	_, err = io.WriteString(w, text.String())
 	return needed, err
 }
 

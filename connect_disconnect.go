@@ -69,7 +69,7 @@ func (h *ConnectHandler) confirmDisconnect(w http.ResponseWriter, r *http.Reques
 		return nil
 	}
 	// The token is good in this browser alone: nobody else's page can know both.
-	cookie := ""
+	var cookie string
 	if c, err := r.Cookie(h.cookieName(formCookie)); err == nil && len(c.Value) >= 43 {
 		cookie = c.Value
 	} else {

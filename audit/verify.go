@@ -119,7 +119,7 @@ func (l *Log) Verify(ctx context.Context) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer closeAll(files)
+	defer func() { _ = closeAll(files) }() // they were only read
 	v := &verifying{report: new(Report), key: l.key, head: head{First: 1}}
 	if stored != nil {
 		if err := json.Unmarshal(stored, &v.head); err != nil {
@@ -217,7 +217,7 @@ func (l *Log) Entries(ctx context.Context, limit int) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer closeAll(files)
+	defer func() { _ = closeAll(files) }() // they were only read
 	var newest []Entry
 	for _, f := range files {
 		_, _, err := readLines(f, func(line []byte) bool {
