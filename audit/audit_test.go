@@ -221,8 +221,9 @@ func TestTampering(t *testing.T) {
 			return out
 		},
 		"appended without the key": func(d []byte) []byte {
+			_, _, before, _ := decode(lines(d)[7][:len(lines(d)[7])-1])
 			e := Entry{Number: 9, What: Refreshed, By: ByCaller}
-			forged, _, _ := e.encode([]byte("a key that is not the one"), mac{})
+			forged, _, _ := e.encode([]byte("a key that is not the one"), before)
 			return append(d, forged...)
 		},
 	} {

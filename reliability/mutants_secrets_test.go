@@ -40,10 +40,9 @@ func init() {
 			"caddytest", []string{"TestCanary"},
 		},
 		{
-			"tokens are logged after a refresh",
-			[]edit{{"grant/persist.go", "	epoch, generation, token := base.Epoch, base.Generation, base.RefreshToken\n",
-				"	epoch, generation, token := base.Epoch, base.Generation, base.RefreshToken\n	println(token.Reveal())\n"}},
-			"grant", []string{"TestNothingSecretIsLogged"},
+			"a token is logged when a company is connected",
+			[]edit{{"grant/callback.go", "k.logger.Info(\"connected\", k.fields(record)...)", "k.logger.Info(\"connected \"+record.RefreshToken.Reveal(), k.fields(record)...)"}},
+			"caddytest", []string{"TestCanary"},
 		},
 		{
 			"the store is not sealed",
