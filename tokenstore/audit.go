@@ -41,6 +41,10 @@ func (v *Vault) AuditHead(ctx context.Context) ([]byte, error) {
 // SetAuditHead keeps where the audit log ends, sealed. Whoever writes the log
 // is the only one to call it.
 func (v *Vault) SetAuditHead(ctx context.Context, head []byte) error {
+	// What is left of the space is for tokens.
+	if err := v.CheckSpace(ctx); err != nil {
+		return fmt.Errorf("storing where the audit log ends: %w", err)
+	}
 	v.ringMu.RLock()
 	defer v.ringMu.RUnlock()
 	change, err := sealedChange(v.ring, auditName, wireAuditHead{payloadVersion, head})
