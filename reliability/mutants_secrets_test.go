@@ -46,8 +46,12 @@ func init() {
 		},
 		{
 			"the store is not sealed",
-			[]edit{{"tokenstore/seal.go", "return aead.Seal(out, nil, plaintext, associated(out[:sealHeaderSize], name)), nil",
-				"return append(aead.Seal(out, nil, plaintext, associated(out[:sealHeaderSize], name)), plaintext...), nil"}},
+			[]edit{
+				{"tokenstore/seal.go", "	return aead.Seal(out, nil, plaintext, associated(out[:sealHeaderSize], name)), nil\n",
+					"	_ = aead\n	return append(append(out, make([]byte, 28)...), plaintext...), nil\n"},
+				{"tokenstore/seal.go", "	plaintext, err := aead.Open(nil, nil, sealed[sealHeaderSize:], associated(header, name))\n",
+					"	_ = aead\n	plaintext := sealed[sealOverhead:]\n"},
+			},
 			"caddytest", []string{"TestCanary"},
 		},
 		{
