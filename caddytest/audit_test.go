@@ -114,7 +114,7 @@ func TestAudit(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	log := fmt.Sprint(entries)
+	log := string(mustDo(t, c, http.MethodGet, "http://"+s.Admin+"/freshbearer/audit?limit=1000", nil).Body)
 	for _, customer := range []string{realmOne, realmTwo, realmNone, "Sandbox Company", "Craig's"} {
 		if strings.Contains(log, customer) {
 			t.Errorf("the audit log names a customer: %s", customer)
