@@ -535,6 +535,11 @@ func withoutCallersOwn(t *testing.T, log []byte) []byte {
 	if own == 0 {
 		t.Error("log_credentials has no effect: this log proves less than it should")
 	}
+	for _, part := range []string{"http.log.trace", "http.handlers.reverse_proxy", "panic", "freshbearer.grant", "events"} {
+		if !bytes.Contains(log, []byte(part)) {
+			t.Errorf("the log has nothing of %s: it proves less than it should", part)
+		}
+	}
 	return out.Bytes()
 }
 
