@@ -26,6 +26,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/freshbearer/freshbearer/audit"
 	"github.com/freshbearer/freshbearer/grant"
 	"github.com/freshbearer/freshbearer/tokenstore"
 )
@@ -45,10 +46,13 @@ var adminEndpoints = map[string]struct {
 	method string
 	serve  func(*adminAPI, http.ResponseWriter, *http.Request) error
 }{
-	"backup":  {http.MethodGet, (*adminAPI).backup},
-	"doctor":  {http.MethodGet, (*adminAPI).doctor},
-	"recheck": {http.MethodPost, (*adminAPI).recheck},
-	"resume":  {http.MethodPost, (*adminAPI).resume},
+	"audit":        {http.MethodGet, (*adminAPI).audit},
+	"audit/verify": {http.MethodGet, (*adminAPI).verifyAudit},
+	"backup":       {http.MethodGet, (*adminAPI).backup},
+	"doctor":       {http.MethodGet, (*adminAPI).doctor},
+	"recheck":      {http.MethodPost, (*adminAPI).recheck},
+	"rekey":        {http.MethodPost, (*adminAPI).rekey},
+	"resume":       {http.MethodPost, (*adminAPI).resume},
 
 	"":           {http.MethodGet, (*adminAPI).desk},
 	"connection": {http.MethodGet, (*adminAPI).desk},
@@ -131,6 +135,7 @@ func (a *adminAPI) backup(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := &backupResponse{ResponseWriter: w, control: http.NewResponseController(w)}
 	err = k.Backup(r.Context(), out)
+	recordAdmin(r, k, audit.BackedUp, err)
 	switch {
 	case err == nil:
 		a.logger.Info("backup sent", zap.String("store", identity), zap.Int64("bytes", out.size))
@@ -194,6 +199,9 @@ func (a *adminAPI) resume(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	hold, err := k.Release(r.Context())
+	if hold != nil || err != nil {
+		recordAdmin(r, k, audit.Resumed, err)
+	}
 	if err != nil {
 		return adminError(err)
 	}

@@ -23,6 +23,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/freshbearer/freshbearer/audit"
 	"github.com/freshbearer/freshbearer/grant"
 	"github.com/freshbearer/freshbearer/tokenstore"
 )
@@ -51,6 +52,7 @@ func (a *adminAPI) recheck(w http.ResponseWriter, r *http.Request) error {
 		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errors.New("the parameters integration and connection name what to check")}
 	}
 	snap, err := k.Recheck(r.Context(), key)
+	recordAbout(r.Context(), k, audit.Rechecked, audit.ByAdmin, "", key, outcomeOf(err))
 	var (
 		dead        *grant.ReauthorizationError
 		unavailable *grant.UnavailableError

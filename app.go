@@ -105,6 +105,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := together(append(wrong, noCallers, noKeys)...); err != nil {
 		return err
 	}
+	a.callers.refused = a.strangerRefused
 	for _, name := range slices.Sorted(maps.Keys(a.Callers)) {
 		if err := a.Callers[name].checkConnections(providers); err != nil {
 			return err

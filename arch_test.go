@@ -49,9 +49,10 @@ type room struct {
 // among them.
 var rooms = map[string]room{
 	".": {caddy: true, ours: []string{
-		"grant", "notify", "provider", "provider/quickbooks", "tokenstore", "tokenstore/badger", "secret", "pages", "connectjs", "intuittest",
+		"audit", "grant", "notify", "provider", "provider/quickbooks", "tokenstore", "tokenstore/badger", "secret", "pages", "connectjs", "intuittest",
 	}},
 	"grant":                {ours: []string{"provider", "tokenstore", "secret"}},
+	"audit":                {},
 	"notify":               {ours: []string{"tokenstore", "secret"}},
 	"provider":             {ours: []string{"secret"}},
 	"provider/quickbooks":  {ours: []string{"provider", "secret"}, caddy: true},
@@ -194,6 +195,8 @@ func TestImportRules(t *testing.T) {
 		{"grant/keeper.go", "go.uber.org/zap", true},
 		{"provider/provider.go", modulePath + "/provider/quickbooks", false},
 		{"provider/provider.go", modulePath + "/tokenstore", false},
+		{"audit/log.go", caddyPath, false},
+		{"audit/log.go", modulePath + "/tokenstore", false},
 		{"notify/deliverer.go", modulePath + "/grant", false},
 		{"notify/deliverer.go", caddyPath, false},
 		{"grant/keeper.go", modulePath + "/notify", false},

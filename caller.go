@@ -67,6 +67,8 @@ type callers struct {
 	byKey  map[[sha256.Size]byte]*Caller
 	byUser []*Caller
 	named  map[string]*Caller
+	// refused, if not nil, is told of every request whose caller is unknown.
+	refused func()
 }
 
 func provisionCallers(repl *caddy.Replacer, configured map[string]*Caller) (*callers, error) {
@@ -172,6 +174,14 @@ func (c *Caller) checkConnections(providers []provider.Provider) error {
 // authenticate returns the caller of a request, or nil. It looks at nothing
 // but the request: no store, no provider.
 func (cs *callers) authenticate(r *http.Request) *Caller {
+	c := cs.find(r)
+	if c == nil && cs.refused != nil {
+		cs.refused()
+	}
+	return c
+}
+
+func (cs *callers) find(r *http.Request) *Caller {
 	if key, ok := bearer(r.Header); ok {
 		// Whoever times the look-up learns about hashes, which nobody can
 		// steer, and not about keys.

@@ -37,7 +37,8 @@ func command() caddycmd.Command {
 				}
 				return errors.New("name a command: " + strings.Join(names, ", "))
 			}
-			cmd.AddCommand(backupCommand(), demoCommand(), doctorCommand(), recheckCommand(), restoreCommand(), resumeCommand(), statusCommand())
+			cmd.AddCommand(auditCommand(), backupCommand(), demoCommand(), doctorCommand(), keygenCommand(), recheckCommand(),
+				rekeyCommand(), restoreCommand(), resumeCommand(), statusCommand())
 		},
 	}
 }

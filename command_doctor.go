@@ -99,7 +99,7 @@ func (f *adminFlags) consult(cmd *cobra.Command) *report {
 		return failed("admin", "no Caddy answers at its admin address "+address,
 			"start Caddy, or name its address with --address; to examine a configuration that does not run, name it with --config")
 	}
-	r := new(report)
+	var r *report
 	d, err := offlineDoctor(f.config, f.adapter)
 	if err != nil {
 		r = failed("configuration", err.Error(), "correct this; placeholders are filled from the environment of this command")

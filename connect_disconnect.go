@@ -22,6 +22,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/freshbearer/freshbearer/audit"
 	"github.com/freshbearer/freshbearer/grant"
 	"github.com/freshbearer/freshbearer/pages"
 	"github.com/freshbearer/freshbearer/provider"
@@ -68,7 +69,7 @@ func (h *ConnectHandler) confirmDisconnect(w http.ResponseWriter, r *http.Reques
 		return nil
 	}
 	// The token is good in this browser alone: nobody else's page can know both.
-	cookie := ""
+	var cookie string
 	if c, err := r.Cookie(h.cookieName(formCookie)); err == nil && len(c.Value) >= 43 {
 		cookie = c.Value
 	} else {
@@ -102,7 +103,7 @@ func (h *ConnectHandler) confirmDisconnect(w http.ResponseWriter, r *http.Reques
 // by a form which this browser was shown here.
 func (h *ConnectHandler) disconnect(w http.ResponseWriter, r *http.Request, keeper *grant.Keeper) error {
 	if http.NewCrossOriginProtection().Check(r) != nil {
-		return forged()
+		return h.forged(keeper)
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
@@ -111,13 +112,16 @@ func (h *ConnectHandler) disconnect(w http.ResponseWriter, r *http.Request, keep
 	text := r.PostForm.Get("link")
 	cookie, err := r.Cookie(h.cookieName(formCookie))
 	if err != nil || !keeper.CheckFormToken(r.PostForm.Get("token"), cookie.Value, text) {
-		return forged()
+		return h.forged(keeper)
 	}
 	link, snap, err := h.disconnectable(r, keeper, text)
 	if err != nil {
 		return err
 	}
-	if snap, err = keeper.Disconnect(r.Context(), snap.Key); err != nil {
+	key := snap.Key
+	snap, err = keeper.Disconnect(r.Context(), key)
+	recordAbout(r.Context(), keeper, audit.Disconnected, audit.ByLink, link.Caller, key, outcomeOf(err))
+	if err != nil {
 		return err
 	}
 	h.logger.Info("disconnected by a link", zap.String("integration", h.integration.name),
@@ -128,7 +132,8 @@ func (h *ConnectHandler) disconnect(w http.ResponseWriter, r *http.Request, keep
 }
 
 // forged answers a form that may have come from somebody else's page.
-func forged() *problem {
+func (h *ConnectHandler) forged(keeper *grant.Keeper) *problem {
+	recordRefused(keeper, audit.ByStranger, "", h.integration.name, "form_refused")
 	return &problem{Kind: kindFormRefused}
 }
 

@@ -93,11 +93,13 @@ func (h *ConnectHandler) callback(w http.ResponseWriter, r *http.Request, keeper
 		Query:       query,
 		Cookie:      cookie,
 		MayReplace:  h.mayReplace,
+		Installed:   h.installed(r.Context(), keeper),
 	})
 	if err != nil {
 		result = grant.Result{Integration: h.integration.name, Failure: grant.FailureStorage}
 		var failed *grant.AuthorizationError
 		if errors.As(err, &failed) {
+			h.recordFailure(keeper, failed)
 			result.Failure, result.Detail = failed.Failure, failed.Detail
 			result.Causes, result.CodeAge = failed.Causes, int64(failed.CodeAge/time.Second)
 			result.TraceID, result.ReturnURL, result.Popup = failed.TraceID, failed.ReturnURL, failed.Popup

@@ -23,6 +23,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/freshbearer/freshbearer/audit"
 	"github.com/freshbearer/freshbearer/grant"
 	"github.com/freshbearer/freshbearer/tokenstore"
 )
@@ -99,6 +100,12 @@ func (h *ConnectHandler) oneConnection(w http.ResponseWriter, r *http.Request, x
 		use = x.keeper.Disconnect
 	}
 	snap, err := use(r.Context(), x.key)
+	switch {
+	case action == "refresh":
+		recordAbout(r.Context(), x.keeper, audit.Refreshed, audit.ByCaller, x.caller.name, x.key, outcomeOf(err))
+	case r.Method == http.MethodDelete:
+		recordAbout(r.Context(), x.keeper, audit.Disconnected, audit.ByCaller, x.caller.name, x.key, outcomeOf(err))
+	}
 	var dead *grant.ReauthorizationError
 	if errors.As(err, &dead) && dead.Cause == tokenstore.CauseNeverConnected && action == "" {
 		return &problem{Kind: kindNotFound, Detail: "There is no such connection."}

@@ -201,7 +201,8 @@ func checkGoCommand(args []string) error {
 		}
 	}
 	if folder == "" {
-		if args[0] == "install" {
+		fetched := args[0] == "run" && len(args) > 1 && strings.Contains(args[1], "@")
+		if args[0] == "install" || fetched {
 			return nil
 		}
 		return fmt.Errorf("no package is named")

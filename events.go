@@ -96,7 +96,10 @@ func (em *emitter) emit(k *grant.Keeper, in *Integration, e grant.Event) bool {
 		"integration": data.Integration, "connection": data.Connection, "account": data.Account,
 		"state": string(data.State), "cause": string(data.Cause), "since": timeText(data.Since),
 		"generation": data.Generation, "provider_error": data.ProviderError, "intuit_tid": data.TraceID,
-		"reauth_url": data.ReauthURL, "expires_at": timeText(data.ExpiresAt), "days": "",
+		"reauth_url": "", "expires_at": timeText(data.ExpiresAt), "days": "",
+	}
+	if data.ReauthURL != "" {
+		fields["reauth_url"] = signedLink(data.ReauthURL)
 	}
 	if data.Days != nil {
 		fields["days"] = *data.Days
@@ -104,6 +107,17 @@ func (em *emitter) emit(k *grant.Keeper, in *Integration, e grant.Event) bool {
 	em.events.Emit(em.ctx, string(e.Type), fields)
 	return true
 }
+
+// signedLink is a link in an event: whoever has it can begin to connect a
+// company. Placeholders give it; Caddy logs the data of every event at DEBUG,
+// as JSON, and that does not.
+type signedLink string
+
+// String implements fmt.Stringer, which is what placeholders ask.
+func (l signedLink) String() string { return string(l) }
+
+// MarshalText implements encoding.TextMarshaler, and so covers JSON.
+func (signedLink) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }
 
 // timeText is how events tell a time, empty for none.
 func timeText(t time.Time) string {

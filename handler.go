@@ -193,10 +193,10 @@ func (x *exchange) entitled(ctx context.Context) error {
 		if errors.As(err, &unavailable) {
 			return err
 		}
-		return errForbidden
+		return x.forbidden()
 	}
 	if !x.caller.mayUse(x.key.Connection, snap.Owner) {
-		return errForbidden
+		return x.forbidden()
 	}
 	return nil
 }
@@ -211,6 +211,11 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, x *exchange, t
 	}
 	x.origins = h.origins
 	r = r.WithContext(context.WithValue(r.Context(), exchangeCtxKey{}, x))
+	// The transport drops them anyway. Before that, Caddy's reverse proxy would
+	// log them at DEBUG, with log_credentials.
+	r.Header = r.Header.Clone()
+	r.Header.Del("Authorization")
+	r.Header.Del("Cookie")
 	return h.reverseProxy.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
 		return errors.New("the reverse proxy did not answer")
 	}))

@@ -114,6 +114,7 @@ func (s *sharedKeeper) open(a *App) (*grant.Keeper, error) {
 	}
 	logger.Info("token store opened", zap.String("store", s.identity))
 	s.keeper = grant.NewKeeper(vault, grant.Options{Logger: logger.Named("grant")})
+	s.openAudit(ctx, vault)
 	s.rings = []heldRing{{a, keys}}
 	s.deliverer = notify.Start(vault, notify.Options{Logger: logger.Named("notify")})
 	return s.keeper, nil
@@ -164,6 +165,7 @@ func (s *sharedKeeper) Destruct() error {
 	}
 	// What the last flights have to tell is delivered after the next start.
 	s.deliverer.Close()
+	s.closeAudit()
 	return s.keeper.Close()
 }
 

@@ -21,7 +21,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/freshbearer/freshbearer/grant"
@@ -116,13 +115,15 @@ func (a *App) settle(ctx context.Context, k *grant.Keeper, ring *tokenstore.Keyr
 		}
 		// A newer configuration that is being loaded may have its keys in use.
 		// If it is taken back, it is this one's turn.
-		if err := k.Rotate(ctx, ring); !errors.Is(err, tokenstore.ErrKeysReplaced) {
-			return
+		before, useErr := k.Vault().KeyUse(ctx)
+		if err := k.Rotate(ctx, ring); errors.Is(err, tokenstore.ErrKeysReplaced) {
+			continue
 		}
+		if useErr == nil {
+			a.recordKeys(ctx, k, before)
+		}
+		return
 	}
 }
 
-func (a *App) inForce() bool {
-	active, err := caddy.ActiveContext().AppIfConfigured("freshbearer")
-	return err == nil && active == any(a)
-}
+func (a *App) inForce() bool { return inForce() == a }

@@ -24,6 +24,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/freshbearer/freshbearer/audit"
 )
 
 // StatusHandler serves the operator's pages: the state of every connection, and
@@ -75,6 +77,7 @@ func (h *StatusHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ cadd
 	}
 	user := provenAs(r, repl, h.UserFrom)
 	if user == "" {
+		recordRefused(h.app.running.Load(), audit.ByStranger, "", "", "status_page")
 		refuse(w, r, http.StatusForbidden, "Not for everybody",
 			"This page shows and ends the connections of this proxy, so it is only for users whom Caddy has authenticated, and this request has none.",
 			"The person who runs the proxy puts it behind authentication in the Caddyfile, for example: basic_auth <path> { <user> <hash> }, "+

@@ -23,6 +23,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/freshbearer/freshbearer/audit"
 	"github.com/freshbearer/freshbearer/grant"
 	"github.com/freshbearer/freshbearer/pages"
 	"github.com/freshbearer/freshbearer/tokenstore"
@@ -54,6 +55,7 @@ func (d *desk) act(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	code := do(r, key)
+	recordAbout(r.Context(), d.keeper, deskActions[button], d.actor(), d.user, key, code)
 	d.logger.Info("done by hand", zap.String("what", button), zap.String("outcome", code), zap.String("user", d.user),
 		zap.String("integration", key.Integration), zap.String("connection_hash", d.keeper.Pseudonym(key)))
 	query := []string{
@@ -94,6 +96,7 @@ func (d *desk) form(w http.ResponseWriter, r *http.Request) (url.Values, bool) {
 	}
 	if http.NewCrossOriginProtection().Check(r) != nil ||
 		!d.keeper.CheckFormToken(r.PostForm.Get("token"), cookieOf(r), d.about("form")) {
+		recordRefused(d.keeper, d.actor(), d.user, "", "form_refused")
 		refuse(w, r, http.StatusForbidden, "Nothing was done",
 			"This form does not come from a page that this browser has opened here.",
 			"Open the status page again, and press the button there. It needs cookies.")
@@ -219,6 +222,7 @@ func (d *desk) connect(w http.ResponseWriter, r *http.Request, key tokenstore.Ke
 	view.URL = in.linkURL(d.keeper, grant.Link{
 		Integration: in.name, Caller: owner, Connection: key.Connection, ExpiresAt: view.ExpiresAt.Unix(),
 	})
+	recordAbout(r.Context(), d.keeper, audit.LinkMade, d.actor(), d.user, tokenstore.Key{Integration: in.name, Connection: key.Connection}, "")
 	pages.WriteLink(w, view)
 }
 

@@ -172,7 +172,7 @@ func TestStatusForms(t *testing.T) {
 
 func TestStatusDefaultDeny(t *testing.T) {
 	for _, placeholder := range []string{"", "{http.request.header.X-User}", "{http.request.tls.client.subject}"} {
-		h := &StatusHandler{UserFrom: placeholder, logger: zap.NewNop()}
+		h := &StatusHandler{app: new(App), UserFrom: placeholder, logger: zap.NewNop()}
 		if placeholder == "" {
 			h.UserFrom = defaultUserFrom
 		}

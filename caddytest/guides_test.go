@@ -160,7 +160,7 @@ func programDir(t *testing.T, files map[string]string) string {
 
 func nodeProgram(t *testing.T, code string) *exec.Cmd {
 	dir := programDir(t, map[string]string{"guide.mjs": code})
-	if err := os.Symlink(filepath.Join(installSDKs(t), "node_modules"), filepath.Join(dir, "node_modules")); err != nil {
+	if err := os.Symlink(filepath.Join(installModules(t, "sdk"), "node_modules"), filepath.Join(dir, "node_modules")); err != nil {
 		t.Fatal(err)
 	}
 	return inDir(t, dir, tool(t, "node"), "guide.mjs")

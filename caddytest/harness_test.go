@@ -17,6 +17,7 @@ package caddytest_test
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -50,9 +51,9 @@ type site struct {
 	Intuit *intuittest.Server
 	// Origin is the proxy's own: scheme, host and port.
 	Origin string
-	// API is where the API is, if not at Intuit's URL, and Authorize where the
-	// browser is sent to.
-	API, Authorize string
+	// API and Token are where they are, if not at Intuit's URL, and Authorize is
+	// where the browser is sent to.
+	API, Token, Authorize string
 	// Secret is the placeholder of the client secret.
 	Secret string
 	// Options are further lines of the integration, Directive of the
@@ -117,7 +118,7 @@ var caddyfile = template.Must(template.New("Caddyfile").Parse(`{
 			redirect_url {{.Origin}}/oauth/callback
 			scopes com.intuit.quickbooks.accounting
 			authorize_url {{or .Authorize .Intuit.AuthorizeURL}}
-			token_url {{.Intuit.TokenURL}}
+			token_url {{or .Token .Intuit.TokenURL}}
 			revoke_url {{.Intuit.RevokeURL}}
 			api_url {{or .API .Intuit.URL}}
 {{range .Options}}			{{.}}
@@ -209,15 +210,28 @@ func (s *system) addSite(name string, behaviour intuittest.Behaviour) *site {
 	return site
 }
 
-// freeAddress finds a port that nobody listens on.
+// usedPorts are those that freeAddress has returned.
+var usedPorts = make(map[int]bool)
+
+// freeAddress finds a port that nobody listens on. It is none of those that
+// systems give to outgoing connections, one of which could take it before Caddy
+// does.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := 10000 + rand.IntN(20000)
+		if usedPorts[port] {
+			continue
+		}
+		usedPorts[port] = true
+		address := fmt.Sprint("127.0.0.1:", port)
+		if l, err := net.Listen("tcp", address); err == nil {
+			_ = l.Close()
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // config adapts the Caddyfile.

@@ -39,6 +39,21 @@ type Callback struct {
 	// MayReplace tells whether the caller of the link may replace the grant of
 	// a connection that belongs to owner.
 	MayReplace func(caller, owner, connection string) bool
+	// Installed, if not nil, is told once of a grant that was stored, before the
+	// callback is answered.
+	Installed func(Installed)
+}
+
+// Installed is an authorization that was stored.
+type Installed struct {
+	tokenstore.Key
+	// Caller is the one that made the link; empty for the operator.
+	Caller string
+	// Again tells that the connection had been authorized before.
+	Again bool
+	// Refusal says why the human was told of a failure nevertheless: the link
+	// was not for this connection.
+	Refusal Failure
 }
 
 // FinishAuthorization redeems a callback and stores the grant. The work is
@@ -167,6 +182,9 @@ func (k *Keeper) redeem(ctx context.Context, cb Callback, b *begun) (Result, err
 	record, refusal, err := k.install(ctx, in, cb, b.Link, tokens, account)
 	if err != nil {
 		return Result{}, err
+	}
+	if record != nil && cb.Installed != nil {
+		cb.Installed(Installed{Key: record.Key, Caller: b.Link.Caller, Again: record.Epoch > 1, Refusal: refusal})
 	}
 	if refusal != "" {
 		if record == nil {

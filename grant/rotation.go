@@ -41,12 +41,9 @@ func (k *Keeper) Rotate(ctx context.Context, ring *tokenstore.Keyring) error {
 	defer context.AfterFunc(k.accepting, stop)()
 
 	sealed := 0
-	err := k.vault.Promote(ctx, ring)
+	err := k.rekey(ctx, ring, func(done int) { sealed = done })
 	if errors.Is(err, tokenstore.ErrKeysReplaced) {
 		return err
-	}
-	if err == nil {
-		err = k.vault.Reseal(ctx, func(done int) { sealed = done })
 	}
 	switch {
 	case err == nil && (sealed > 0 || ring.Len() > 1):
@@ -57,4 +54,25 @@ func (k *Keeper) Rotate(ctx context.Context, ring *tokenstore.Keyring) error {
 			"The next start or reload tries again", zap.Int("sealed_anew", sealed), zap.Error(err))
 	}
 	return nil
+}
+
+// Rekey is Rotate for somebody who waits for it: progress is called with how
+// many entries were sealed anew so far, and the error says what is in the way.
+// Both can be under way at once.
+func (k *Keeper) Rekey(ctx context.Context, ring *tokenstore.Keyring, progress func(done int)) error {
+	if err := k.begin(); err != nil {
+		return err
+	}
+	defer k.work.Done()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(k.accepting, stop)()
+	return k.rekey(ctx, ring, progress)
+}
+
+func (k *Keeper) rekey(ctx context.Context, ring *tokenstore.Keyring, progress func(done int)) error {
+	if err := k.vault.Promote(ctx, ring); err != nil {
+		return err
+	}
+	return k.vault.Reseal(ctx, progress)
 }

@@ -60,7 +60,7 @@ func (s *Server) serveStatusPage(w http.ResponseWriter, r *http.Request) {
 	if !s.beforeStatus(r, f) {
 		panic(http.ErrAbortHandler)
 	}
-	rep := reply{}
+	var rep reply
 	if f.processes() {
 		rep = s.statusPage(r)
 	} else {

@@ -127,7 +127,7 @@ func (c *Client) requestTokens(
 
 	carrier := c.carrier(c.Provider.TokenHeader())
 	requestedAt := c.now()
-	err := send(context.WithValue(ctx, oauth2.HTTPClient, &http.Client{
+	_ = send(context.WithValue(ctx, oauth2.HTTPClient, &http.Client{
 		Transport:     carrier,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}), c.config())
@@ -146,11 +146,10 @@ func (c *Client) requestTokens(
 			Err:     cleanTransportError(carrier.err, c.Endpoints.TokenURL, secrets),
 		}
 	default:
-		// The request could not even be made. The text of err may hold the
-		// whole token URL, userinfo included.
-		if ctxErr := ctx.Err(); ctxErr != nil {
-			err = ctxErr
-		} else {
+		// The request could not even be made. The text of what send returned
+		// may hold the whole token URL, userinfo included.
+		err := ctx.Err()
+		if err == nil {
 			err = errors.New("the token URL is not usable")
 		}
 		return nil, notSent(err)

@@ -65,6 +65,7 @@ func (s *system) other() *system {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	second.Keys = []string{filepath.Join(second.Dir, "key")}
 	if err := os.WriteFile(filepath.Join(second.Dir, "key"), key, 0o600); err != nil {
 		s.t.Fatal(err)
 	}

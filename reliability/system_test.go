@@ -57,7 +57,9 @@ type system struct {
 	MinFree string
 	Admin   string
 	Key     string
-	Sites   []*site
+	// Keys are the files of the encryption keys.
+	Keys  []string
+	Sites []*site
 
 	client *http.Client
 	proc   *process
@@ -74,7 +76,7 @@ var caddyfile = template.Must(template.New("Caddyfile").Parse(`{
 			path {{.Store}}
 {{with .MinFree}}			min_free {{.}}
 {{end}}		}
-		encryption_key {file.{{.Dir}}/key}
+		encryption_key{{range .Keys}} {file.{{.}}}{{end}}
 {{range .Sites}}		integration quickbooks {{.Name}} {
 			client_id intuittest-client-id
 			client_secret {env.FRESHBEARER_TEST_SECRET}
@@ -109,9 +111,7 @@ func newSystem(t *testing.T, behaviours ...intuittest.Behaviour) *system {
 	t.Helper()
 	dir := t.TempDir()
 	s := &system{t: t, Dir: dir, Store: filepath.Join(dir, "store"), Admin: "off", Key: tokenstore.GenerateKey().Reveal()}
-	if err := os.WriteFile(filepath.Join(dir, "key"), []byte(tokenstore.GenerateKey().Reveal()+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	s.Keys = []string{s.newKey("key")}
 	for i, b := range behaviours {
 		in := intuittest.NewServer(intuittest.Config{
 			ClientID: intuittest.DefaultClientID, ClientSecret: intuittest.DefaultClientSecret, Behaviour: b, History: history,
@@ -123,6 +123,16 @@ func newSystem(t *testing.T, behaviours ...intuittest.Behaviour) *system {
 	t.Cleanup(transport.CloseIdleConnections)
 	s.client = &http.Client{Transport: transport, Timeout: time.Minute}
 	return s
+}
+
+// newKey makes an encryption key and returns its file.
+func (s *system) newKey(name string) string {
+	s.t.Helper()
+	path := filepath.Join(s.Dir, name)
+	if err := os.WriteFile(path, []byte(tokenstore.GenerateKey().Reveal()+"\n"), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	return path
 }
 
 var (

@@ -38,9 +38,9 @@ import (
 //
 // with numbers in big endian and the names in ascending order. The entries are
 // those of the store at one moment, as they are: sealed, under names that are
-// pseudonyms. Three kinds are left out: one-time values, which live for
-// minutes, and what says where the store is and whether it is on hold, which
-// is another matter for the store that the backup is restored into.
+// pseudonyms. Left out are one-time values, which live for minutes, and
+// what says where the store is, whether it is on hold, and where its audit log
+// ends, which is another matter for the store that the backup is restored into.
 //
 // The seal of an entry binds it to its name, but not to the others. The HMAC
 // does: an entry that is missing, or from another backup, is noticed before
@@ -56,7 +56,7 @@ var ErrBackupDamaged = errors.New("not a whole and unaltered backup of a token s
 
 func inBackup(name []byte) bool {
 	switch kind(name[0]) {
-	case kindOnce, kindHold, kindPlace:
+	case kindOnce, kindHold, kindPlace, kindAudit:
 		return false
 	}
 	return true

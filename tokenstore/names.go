@@ -34,6 +34,7 @@ const (
 	// kindRestoring is there while a backup is being restored, see Restore.
 	kindRestoring kind = 'r'
 	kindNotice    kind = 'n'
+	kindAudit     kind = 'a'
 )
 
 // The parts of the name of a grant or an intent: the kind, then two
@@ -50,6 +51,7 @@ var (
 	holdName      = []byte{byte(kindHold)}
 	placeName     = []byte{byte(kindPlace)}
 	restoringName = []byte{byte(kindRestoring)}
+	auditName     = []byte{byte(kindAudit)}
 )
 
 // namer makes names that tell nothing about what they name. Its key is kept in

@@ -19,6 +19,10 @@
 // The race detector needs a C compiler, the tests with real QuickBooks clients
 // need Node.js, and those of the pages Chromium. What is missing is installed with apt-get where that
 // is possible, and named where it is not. Arguments are handed to `go test`.
+//
+//	go run ./cmd/check -reproducible
+//
+// builds Caddy twice, in two places, and compares the results.
 package main
 
 import (
@@ -46,7 +50,11 @@ var needs = []need{
 }
 
 func main() {
-	if err := run(os.Args[1:]); err != nil {
+	work := func() error { return run(os.Args[1:]) }
+	if len(os.Args) == 2 && os.Args[1] == "-reproducible" {
+		work = reproducible
+	}
+	if err := work(); err != nil {
 		fmt.Fprintln(os.Stderr, "check:", err)
 		os.Exit(1)
 	}
