@@ -49,8 +49,9 @@ const (
 type site struct {
 	Name   string
 	Intuit *intuittest.Server
-	// Origin is the proxy's own: scheme, host and port.
-	Origin string
+	// Origin is the proxy's own: scheme, host and port. Address is the site's in
+	// the Caddyfile, if it is not that.
+	Origin, Address string
 	// API and Token are where they are, if not at Intuit's URL, and Authorize is
 	// where the browser is sent to.
 	API, Token, Authorize string
@@ -129,7 +130,7 @@ var caddyfile = template.Must(template.New("Caddyfile").Parse(`{
 {{end}}		}
 {{end}}	}
 {{end}}}
-{{$apps := .Apps}}{{range .Sites}}{{.Origin}} {
+{{$apps := .Apps}}{{range .Sites}}{{or .Address .Origin}} {
 	bind 127.0.0.1
 	log
 {{range .Routes}}	{{.}}

@@ -29,8 +29,9 @@ import (
 )
 
 var (
-	action = regexp.MustCompile(`<a class="action[^"]*" href="([^"]*)"`)
-	hidden = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
+	action  = regexp.MustCompile(`<a class="action[^"]*" href="([^"]*)"`)
+	anyLink = regexp.MustCompile(`<a [^>]*href="([^"]*)"`)
+	hidden  = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
 )
 
 // actionOf returns where the button of a page leads.
@@ -39,8 +40,10 @@ func actionOf(page answer) string {
 	if found == nil {
 		return ""
 	}
-	return html.UnescapeString(string(found[1]))
+	return unescaped(found[1])
 }
+
+func unescaped(attribute []byte) string { return html.UnescapeString(string(attribute)) }
 
 // shows expects a page with all the headers of one, and with words.
 func shows(t *testing.T, page answer, status int, words ...string) {

@@ -16,10 +16,17 @@ package grant_test
 
 import (
 	"errors"
+	"io/fs"
+	"path/filepath"
 	"testing"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+	"go.uber.org/zap"
 
 	"github.com/freshbearer/freshbearer/grant"
 	"github.com/freshbearer/freshbearer/intuittest"
+	"github.com/freshbearer/freshbearer/tokenstore/badger"
 )
 
 // Strangers of one address soon have to wait; those who have links do not.
@@ -47,5 +54,55 @@ func TestStartsOfOneAddress(t *testing.T) {
 	}
 	if err := errors.Join(start(grant.PurposeReconnect, "192.0.2.2"), start(grant.PurposeConnect, "192.0.2.1")); err != nil {
 		t.Errorf("somebody else: %v", err)
+	}
+}
+
+// However often links are opened, what is kept of that is bounded, and goes
+// away: a million starts in an hour with -storm.
+func TestFloodOfStarts(t *testing.T) {
+	clock := clockwork.NewFakeClockAt(time.Now())
+	w := newWorld(t, clock, intuittest.Behaviour{})
+	n, step := 30_000, time.Duration(0)
+	dir := t.TempDir()
+	if *storm {
+		n, step = 1_000_000, 3600*time.Microsecond
+		store, err := (&badger.Config{Path: dir}).Open(zap.NewNop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.openOn(store)
+	}
+	stored := 0
+	for i := range n {
+		_, err := w.keeper.BeginAuthorization(t.Context(), grant.Start{Link: grant.Link{Integration: "quickbooks"}, From: "192.0.2.1"})
+		switch {
+		case err == nil:
+			stored++
+		case !errors.Is(err, grant.ErrTooMany):
+			t.Fatalf("start %d: %v", i, err)
+		}
+		clock.Advance(step)
+	}
+	if at := int(time.Duration(n) * step / (20 * time.Minute)); stored < 10_000 || stored > 10_000*(at+2) {
+		t.Errorf("%d starts are stored", stored)
+	}
+	if *storm {
+		var size int64
+		if err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+			if info, statErr := d.Info(); err == nil && statErr == nil && !d.IsDir() {
+				size += info.Size()
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%d of %d starts were stored; the store's files have %.1f MiB", stored, n, float64(size)/(1<<20))
+	}
+	clock.Advance(21 * time.Minute)
+	if left, err := w.keeper.Vault().SweepOnce(t.Context(), clock.Now()); err != nil || left != 0 {
+		t.Errorf("%d are left after their time: %v", left, err)
+	}
+	if _, err := w.keeper.BeginAuthorization(t.Context(), grant.Start{Link: grant.Link{Integration: "quickbooks"}}); err != nil {
+		t.Errorf("after the flood: %v", err)
 	}
 }
