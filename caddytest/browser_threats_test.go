@@ -118,7 +118,8 @@ func TestSweepByGET(t *testing.T) {
 	s.connect(realmOne)
 	connect, disconnect := s.link(`{"connection":"`+realmOne+`"}`), s.link(`{"connection":"`+realmOne+`","purpose":"disconnect"}`)
 	query := func(link string) string { return link[strings.IndexByte(link, '?'):] }
-	_, form := s.disconnectForm(walker(t), realmOne)
+	c := walker(t)
+	_, form := s.disconnectForm(c, realmOne)
 	queries := []string{"", query(connect), query(disconnect), query(connect) + "&start=1", query(disconnect) + "&start=1", query(connect) + "&popup=1",
 		"?" + form.Encode(), "?realmId=" + realmOne, "?realmId=" + realmOne + "&start=1", "?realmId=" + realmTwo + "&code=x&state=y", "?error=access_denied&state=y",
 		"?_method=DELETE", "?_method=POST&link=" + url.QueryEscape(connect)}
@@ -127,7 +128,7 @@ func TestSweepByGET(t *testing.T) {
 		for _, q := range queries {
 			for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodOptions} {
 				for _, lines := range [][]string{nil, {s.bearer()}, {"X-HTTP-Method-Override: DELETE", s.bearer()}, {"Sec-Purpose: prefetch"}} {
-					mustDo(t, client(t), method, s.Proxy+"/oauth/"+path+q, nil, lines...)
+					mustDo(t, c, method, s.Proxy+"/oauth/"+path+q, nil, lines...)
 				}
 			}
 		}
@@ -140,7 +141,7 @@ func TestSweepByGET(t *testing.T) {
 		t.Error("a company was connected or disconnected")
 	}
 	// The link has not been used up either.
-	c := walker(t)
+	c = walker(t)
 	if page := s.finish(c, s.begin(c, connect, realmOne)); !bytes.Contains(page.Body, connected) {
 		t.Errorf("the link is spent: %d", page.Status)
 	}

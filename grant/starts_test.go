@@ -63,7 +63,7 @@ func TestFloodOfStarts(t *testing.T) {
 	clock := clockwork.NewFakeClockAt(time.Now())
 	w := newWorld(t, clock, intuittest.Behaviour{})
 	n, step := 30_000, time.Duration(0)
-	dir := t.TempDir()
+	dir, before := t.TempDir(), 0.0
 	if *storm {
 		n, step = 1_000_000, 3600*time.Microsecond
 		store, err := (&badger.Config{Path: dir}).Open(zap.NewNop())
@@ -71,6 +71,7 @@ func TestFloodOfStarts(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.openOn(store)
+		before = sizeOf(t, dir)
 	}
 	stored := 0
 	for i := range n {
@@ -87,16 +88,7 @@ func TestFloodOfStarts(t *testing.T) {
 		t.Errorf("%d starts are stored", stored)
 	}
 	if *storm {
-		var size int64
-		if err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-			if info, statErr := d.Info(); err == nil && statErr == nil && !d.IsDir() {
-				size += info.Size()
-			}
-			return err
-		}); err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("%d of %d starts were stored; the store's files have %.1f MiB", stored, n, float64(size)/(1<<20))
+		t.Logf("%d of %d starts were stored; the store's files have %.1f MiB, before it %.1f MiB", stored, n, sizeOf(t, dir), before)
 	}
 	clock.Advance(21 * time.Minute)
 	if left, err := w.keeper.Vault().SweepOnce(t.Context(), clock.Now()); err != nil || left != 0 {
@@ -105,4 +97,24 @@ func TestFloodOfStarts(t *testing.T) {
 	if _, err := w.keeper.BeginAuthorization(t.Context(), grant.Start{Link: grant.Link{Integration: "quickbooks"}}); err != nil {
 		t.Errorf("after the flood: %v", err)
 	}
+}
+
+// sizeOf returns the size of all files in a directory, in MiB.
+func sizeOf(t *testing.T, dir string) float64 {
+	t.Helper()
+	var size int64
+	if err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		size += info.Size()
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return float64(size) / (1 << 20)
 }
