@@ -39,7 +39,7 @@ import (
 
 // openAdminStore puts a keeper with a store into the pool, as a running
 // configuration does.
-func openAdminStore(t *testing.T, identity string, store *storetest.Memory) (*grant.Keeper, *tokenstore.Keyring) {
+func openAdminStore(t testing.TB, identity string, store *storetest.Memory) (*grant.Keeper, *tokenstore.Keyring) {
 	t.Helper()
 	ring, err := tokenstore.ParseKeyring(tokenstore.GenerateKey())
 	if err != nil {

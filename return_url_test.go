@@ -37,6 +37,7 @@ func FuzzReturnURL(f *testing.F) {
 		"https://app.example.com\t/", "https://evil.example.net#@app.example.com/", "javascript:alert(1)//https://app.example.com/",
 		"https://app.example.com/%zz", "https://app.example.com/%2f%2fevil.example.net", "https://app.example.com//evil.example.net/..;a=b&c;d",
 		"https://app.example.com/\u2028", "https://\uff41pp.example.com/", "https://[::1]/", "https://app.example.com?x=%", "https://app.example.com#",
+		"https://user@app.example.com/", "https://user:x@app.example.com/", `https://app.example.com/?a=\b`, "https://app.example.com/?a=\u00e4", "https://app.example.com/?a=\u2028",
 	} {
 		f.Add(raw)
 	}

@@ -1,0 +1,73 @@
+// Copyright 2026 The freshbearer authors
+//
+// Licensed under the Apache License, Version 2.0 (the "License");
+// you may not use this file except in compliance with the License.
+// You may obtain a copy of the License at
+//
+//     http://www.apache.org/licenses/LICENSE-2.0
+//
+// Unless required by applicable law or agreed to in writing, software
+// distributed under the License is distributed on an "AS IS" BASIS,
+// WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+// See the License for the specific language governing permissions and
+// limitations under the License.
+
+package freshbearer
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/freshbearer/freshbearer/secret"
+	"github.com/freshbearer/freshbearer/tokenstore"
+	"github.com/freshbearer/freshbearer/tokenstore/storetest"
+)
+
+// BenchmarkStatusPage renders pages of 100,000 connections, as they are once
+// the directory is built; what building it costs is grant.BenchmarkList/first.
+func BenchmarkStatusPage(b *testing.B) {
+	const n = 100_000
+	k, _ := openAdminStore(b, "/stores/many", storetest.NewMemory())
+	k.Attach(nil)
+	now := time.Now()
+	for i := range n {
+		state := tokenstore.StateConnected
+		if i%100 == 0 {
+			state = tokenstore.StateNeedsReauth
+		}
+		if err := k.Vault().Save(b.Context(), &tokenstore.Record{
+			Key:      tokenstore.Key{Integration: "quickbooks", Connection: strconv.Itoa(4620816365000000000 + i)},
+			Provider: "quickbooks", Account: fmt.Sprintf("The Company Number %d", i*7919%n), State: state, Since: now,
+			Epoch: 1, Generation: 7, ConnectedAt: now, AccessIssuedAt: now, AccessExpiresAt: now.Add(time.Hour),
+			AccessToken: secret.New("access"), RefreshToken: secret.New("refresh"),
+			RefreshIssuedAt: now, RefreshExpiresAt: now.Add(100 * 24 * time.Hour),
+		}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	d := &desk{keeper: k, logger: zap.NewNop()}
+	page := func(b *testing.B, query string) {
+		w := httptest.NewRecorder()
+		d.serve(w, httptest.NewRequest(http.MethodGet, "/"+query, http.NoBody), "")
+		if w.Code != http.StatusOK || w.Body.Len() < 5000 {
+			b.Fatal(w.Code, w.Body)
+		}
+	}
+	page(b, "")
+	for name, query := range map[string]string{
+		"page": "", "last": "?offset=99950", "text": "?text=number+4711", "state": "?state=needs_reauth", "nothing": "?text=nobody",
+		"connection": "?text=4620816365000004711",
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				page(b, query)
+			}
+		})
+	}
+}
