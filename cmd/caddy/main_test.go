@@ -88,6 +88,7 @@ func TestScripts(t *testing.T) {
 			"freeport": freePort,
 			"paste":    paste,
 			"browse":   browse,
+			"visit":    visit,
 			"empty":    empty,
 			"intuit":   intuit,
 			"await":    await,
@@ -106,6 +107,30 @@ func freePort(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Check(l.Close())
 	ts.Setenv(args[0], port)
+}
+
+var printedAddress = regexp.MustCompile(`(?m)^ +(http://\S+)\n`)
+
+// visit opens the address that a command prints on a line of its own into a
+// file, with a fresh browser: `visit <file>`. What `stdout` sees after it is the
+// page.
+func visit(ts *testscript.TestScript, _ bool, args []string) {
+	deadline := time.Now().Add(time.Minute)
+	for {
+		data, err := os.ReadFile(ts.MkAbs(args[0]))
+		if address := printedAddress.FindSubmatch(data); address != nil {
+			jar, err := cookiejar.New(nil)
+			ts.Check(err)
+			resp, err := (&http.Client{Jar: jar, Timeout: 30 * time.Second}).Get(string(address[1]))
+			ts.Check(err)
+			answer(ts, resp)
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("no address is printed: %v\n%s", err, data)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // empty checks that directories hold no file: `empty <dir>...`.
