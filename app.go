@@ -115,6 +115,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.emitter, err = newEmitter(ctx); err != nil {
 		return err
 	}
+	if err := ctx.GetMetricsRegistry().Register(metrics{a}); err != nil {
+		return fmt.Errorf("registering the metrics: %w", err)
+	}
 	opener, err := a.loadStore(ctx)
 	if err != nil {
 		return err

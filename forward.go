@@ -99,6 +99,7 @@ func (f *forwarder) forward(w http.ResponseWriter, r *http.Request, x *exchange,
 	if err := keepHere(resp, origin); err != nil {
 		return err
 	}
+	x.answered(resp.StatusCode)
 	header := w.Header()
 	copyDown(header, resp.Header)
 	for name := range resp.Trailer {

@@ -10,6 +10,9 @@ require (
 	github.com/google/go-cmp v0.7.0 // only in tests: differences that can be read
 	github.com/jonboulle/clockwork v0.5.0 // time that tests can set
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // parses Accept fields; Caddy has it too
+	github.com/prometheus/client_golang v1.24.1 // metrics; Caddy's own
+	github.com/prometheus/client_model v0.6.3 // only in tests: reads what is scraped
+	github.com/prometheus/common v0.71.0 // only in tests: reads what is scraped
 	github.com/rogpeppe/go-internal v1.16.0 // only in tests: scripts that run the commands
 	github.com/spf13/cobra v1.10.2 // subcommands; Caddy's own
 	github.com/standard-webhooks/standard-webhooks/libraries v0.0.1 // signs webhooks; the standard's own library, which needs nothing else
@@ -101,9 +104,6 @@ require (
 	github.com/pbnjay/memory v0.0.0-20210728143218-7b4eea64cf58 // indirect
 	github.com/pires/go-proxyproto v0.15.0 // indirect
 	github.com/pkg/errors v0.9.1 // indirect
-	github.com/prometheus/client_golang v1.24.1 // indirect
-	github.com/prometheus/client_model v0.6.3 // indirect
-	github.com/prometheus/common v0.71.0 // indirect
 	github.com/prometheus/otlptranslator v1.0.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
 	github.com/quic-go/qpack v0.6.0 // indirect

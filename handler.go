@@ -81,17 +81,23 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	// A request whose answer breaks off leaves by a panic.
+	ended := outcomeCut
+	defer func() { h.integration.requests.ended[ended].Add(1) }()
 	x, target, err := h.admit(r)
 	if err == nil {
 		err = h.forward(w, r, x, target)
 	}
 	if err == nil {
+		ended = x.ended
 		return nil
 	}
 	if gone := clientGone(r, err); gone != nil {
+		ended = outcomeCallerGone
 		return gone
 	}
 	p := problemFor(x, err)
+	ended = p.outcome()
 	h.log(r, x, p, err)
 	p.write(w, r)
 	return nil

@@ -110,6 +110,8 @@ type Integration struct {
 	client   *provider.Client
 	redirect *url.URL
 	returns  map[string]struct{}
+	// requests is set when the app has its keeper.
+	requests *requestMeter
 }
 
 const (

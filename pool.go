@@ -51,6 +51,8 @@ type sharedKeeper struct {
 	// deliverer delivers notices from when the keeper is there.
 	deliverer *notify.Deliverer
 	targets   []heldTargets
+
+	meters sync.Map // an integration's name to its *requestMeter
 }
 
 // acquire takes a reference to the keeper of the store that opener names.
@@ -66,6 +68,9 @@ func (a *App) acquire(opener tokenstore.Opener) error {
 		return err
 	}
 	a.sharedAs, a.shared = identity, value.(*sharedKeeper)
+	for name, in := range a.Integrations {
+		in.requests = a.shared.meter(name)
+	}
 	return nil
 }
 

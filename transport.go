@@ -43,6 +43,9 @@ type exchange struct {
 	// snapshot is the one whose token was sent last.
 	snapshot *grant.Snapshot
 	replayed bool
+	// ended is how the request ended, as far as the answer came from a
+	// transport.
+	ended outcome
 }
 
 // bodyError says that the caller's body could not be read. It is the caller's
@@ -111,6 +114,7 @@ func (x *exchange) send(req *http.Request, next http.RoundTripper) (*http.Respon
 	// The API answered 401: it did not act on the request (RFC 9110 §15.5.2),
 	// so sending it again is safe, and it is the only replay there is.
 	x.snapshot, x.replayed = newer, true
+	x.integration.requests.replays.Add(1)
 	// A map of its own: the first try may still be writing from the other one.
 	resp, err = next.RoundTrip(x.outgoing(req, upstreamHeader(req.Header), body))
 	if err != nil {
@@ -315,7 +319,12 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Context().Err() != nil {
 		return resp, err // nobody is there; the upstream is not to blame
 	}
-	if p := problemFor(x, err); p != nil && !p.upstream() {
+	p := problemFor(x, err)
+	if p == nil {
+		x.answered(resp.StatusCode)
+	}
+	if p != nil && !p.upstream() {
+		x.ended = p.outcome()
 		// As an answer: an error would count against the upstream, and one
 		// dead grant would take all the others' upstream away.
 		return p.response(req), nil

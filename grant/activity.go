@@ -55,7 +55,11 @@ type numbered struct {
 }
 
 // count counts an ended refresh.
-func (k *Keeper) count(integration string, add func(*Bucket)) {
+func (k *Keeper) count(integration string, end RefreshEnd) {
+	k.meter(integration).ends[end].Add(1)
+	if end == RefreshNotStarted {
+		return
+	}
 	a, number := &k.activity, k.clock.Now().UnixNano()/int64(activityStep)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -71,12 +75,15 @@ func (k *Keeper) count(integration string, add func(*Bucket)) {
 	if b.number != number {
 		*b = numbered{number: number}
 	}
-	add(&b.Bucket)
+	switch end {
+	case RefreshSucceeded:
+		b.Refreshed++
+	case RefreshRefused:
+		b.Refused++
+	default:
+		b.Failed++
+	}
 }
-
-func countRefreshed(b *Bucket) { b.Refreshed++ }
-func countFailed(b *Bucket)    { b.Failed++ }
-func countRefused(b *Bucket)   { b.Refused++ }
 
 // Activity returns how the refreshes of an integration ended of late, or of
 // all if integration is empty.

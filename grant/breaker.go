@@ -127,6 +127,19 @@ func (b *breaker) report(now time.Time, up bool) (opened, closed bool) {
 	return false, false
 }
 
+// phase tells whether refreshes are let through.
+func (b *breaker) phase() BreakerPhase {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case !b.halfSince.IsZero():
+		return BreakerHalfOpen
+	case !b.openUntil.IsZero():
+		return BreakerOpen
+	}
+	return BreakerClosed
+}
+
 // pause tells how long no refresh will be admitted; 0 if one may try.
 func (b *breaker) pause(now time.Time) time.Duration {
 	b.mu.Lock()

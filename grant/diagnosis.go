@@ -31,7 +31,7 @@ func (k *Keeper) confirm(ctx context.Context, c *connection, in *Integration, re
 	stored, err := k.vault.Load(ctx, c.key)
 	if err == nil && (stored.Generation != record.Generation || stored.Epoch != record.Epoch) {
 		// Someone else rotated the token: theirs is the good one.
-		k.count(record.Integration, countRefused)
+		k.count(record.Integration, RefreshRefused)
 		switch snap := k.publish(c, stored); {
 		case k.dead(snap):
 			return nil, reauthorization(snap)
@@ -160,7 +160,7 @@ func (k *Keeper) causeOf(in *Integration, r *tokenstore.Record, refusal *provide
 func (k *Keeper) pronounce(
 	ctx context.Context, c *connection, in *Integration, record *tokenstore.Record, cause tokenstore.Cause, refusal *provider.TokenError,
 ) (*Snapshot, error) {
-	k.count(record.Integration, countRefused)
+	k.count(record.Integration, RefreshRefused)
 	w := newWrite(record, func(next *tokenstore.Record) {
 		next.State, next.Cause, next.Since, next.Rechecks = tokenstore.StateNeedsReauth, cause, k.clock.Now(), 0
 		next.ProviderError, next.TraceID = refusal.Code, refusal.TraceID

@@ -59,7 +59,9 @@ func (k *Keeper) await(ctx context.Context, c *connection, seen *Snapshot) (*Sna
 		if f == nil {
 			return newer, err
 		}
+		began := k.clock.Now()
 		snap, err := waitFor(ctx, f, timer.Chan())
+		k.meter(c.key.Integration).waits.observe(k.clock.Since(began))
 		// One that was overtaken by a new authorization ends with what that
 		// brought, which may have had its time, or be what does not serve the
 		// caller: then it is worth a flight of its own.
@@ -178,12 +180,14 @@ func (k *Keeper) launchFor(c *connection, urgent bool, again recheck) (*flight, 
 	}
 	f := &flight{done: make(chan struct{}), turn: k.slots.enter(urgent), recheck: again}
 	c.flight.Store(f)
+	k.meter(c.key.Integration).flights.Add(1)
 	go k.fly(c, f)
 	return f, nil
 }
 
 func (k *Keeper) fly(c *connection, f *flight) {
 	defer k.work.Done()
+	defer k.meter(c.key.Integration).flights.Add(-1)
 	defer k.slots.leave(f.turn)
 	defer func() {
 		if p := recover(); p != nil {
@@ -203,6 +207,8 @@ func (k *Keeper) fly(c *connection, f *flight) {
 	}
 	ctx, cancel := k.detached()
 	defer cancel()
+	began := k.clock.Now()
+	defer func() { k.meter(c.key.Integration).took.observe(k.clock.Since(began)) }()
 	f.snapshot, f.err = k.refresh(ctx, c, f.recheck)
 }
 

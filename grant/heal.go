@@ -124,7 +124,7 @@ func (k *Keeper) otherClient(s *Snapshot) bool {
 // stillDead ends a recheck that was refused.
 func (k *Keeper) stillDead(ctx context.Context, c *connection, record *tokenstore.Record, refusal *provider.TokenError) (*Snapshot, error) {
 	// One by hand before its time does not count.
-	k.count(record.Integration, countRefused)
+	k.count(record.Integration, RefreshRefused)
 	counts := k.mayRecheck(recheckIfDue, record)
 	w := newWrite(record, func(next *tokenstore.Record) {
 		if counts {

@@ -99,6 +99,11 @@ type Keeper struct {
 	activity  activity
 	troubles  troubles
 
+	// meters count for the integrations, stored and notStored for the store.
+	meters    sync.Map // string to *meter
+	stored    histogram
+	notStored atomic.Uint64
+
 	// arrivals are the callbacks of late, by the hash of their state.
 	arrivals    sync.Map // [sha256.Size]byte to *arrival
 	arrivalsNow atomic.Int64

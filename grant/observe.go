@@ -17,6 +17,7 @@ package grant
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
@@ -46,16 +47,29 @@ func (k *Keeper) changed(r, after *tokenstore.Record, write func([]tokenstore.No
 	order.Lock()
 	defer order.Unlock()
 	events := k.events(r.Stored(), after, k.clock.Now())
-	if err := write(k.notices(events)); err != nil {
+	if err := k.timed(func() error { return write(k.notices(events)) }); err != nil {
 		// It may have been written all the same.
 		k.directory.doubt(r.Key)
 		return err
 	}
 	k.directory.note(r.Key, after)
 	for _, e := range events {
+		k.meter(e.Integration).happened(e)
 		k.telling.tell(e)
 	}
 	return nil
+}
+
+// timed carries out a write to the store, and takes down how long it took and
+// whether it failed. That another was faster is no failure of the store.
+func (k *Keeper) timed(write func() error) error {
+	began := k.clock.Now()
+	err := write()
+	k.stored.observe(k.clock.Since(began))
+	if err != nil && !errors.Is(err, tokenstore.ErrConflict) {
+		k.notStored.Add(1)
+	}
+	return err
 }
 
 // notices returns what the outbox is to keep of events.

@@ -62,13 +62,15 @@ func (k *Keeper) refresh(ctx context.Context, c *connection, again recheck) (*Sn
 	// written before a token is spent.
 	if err := k.vault.CheckSpace(ctx); err != nil {
 		up = true
+		k.count(record.Integration, RefreshNotStarted)
 		k.trouble(record, TroubleNotStarted, nil)
 		k.logger.Error("refresh not started: there is too little space for the token store", k.fields(record, zap.Error(err))...)
 		return nil, c.failed(k.clock.Now(), ReasonStorage, storageRetry, err)
 	}
 	intent := tokenstore.Intent{Key: c.key, Epoch: record.Epoch, Generation: record.Generation, Time: k.clock.Now()}
-	if err := k.vault.PutIntent(ctx, intent); err != nil {
+	if err := k.timed(func() error { return k.vault.PutIntent(ctx, intent) }); err != nil {
 		up = true // as far as anybody knows
+		k.count(record.Integration, RefreshNotStarted)
 		k.trouble(record, TroubleNotStarted, nil)
 		k.logger.Error("refresh not started: the token store cannot be written", k.fields(record, zap.Error(err))...)
 		return nil, c.failed(k.clock.Now(), ReasonStorage, storageRetry, err)
@@ -150,7 +152,7 @@ func tokenError(err error) *provider.TokenError {
 
 // commit stores a new generation and then lets requests see it.
 func (k *Keeper) commit(ctx context.Context, c *connection, in *Integration, record *tokenstore.Record, tokens *provider.Tokens) (*Snapshot, error) {
-	k.count(record.Integration, countRefreshed)
+	k.count(record.Integration, RefreshSucceeded)
 	k.noteSkew(in, tokens.Skew)
 	w := newWrite(record, func(next *tokenstore.Record) {
 		// Kept for one generation: the provider may forget that it gave the new one.

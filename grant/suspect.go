@@ -161,7 +161,7 @@ func (k *Keeper) suspect(ctx context.Context, c *connection, in *Integration, re
 	}
 	unlock()
 	now := k.clock.Now()
-	k.count(record.Integration, countRefused)
+	k.count(record.Integration, RefreshRefused)
 	k.trouble(record, TroubleRefused, refusal)
 	isNew := record.State != tokenstore.StateSuspect
 	w := newWrite(record, func(next *tokenstore.Record) {

@@ -119,15 +119,15 @@ func (k *Keeper) Troubles() []Trouble {
 
 // failedRefresh counts a refresh that brought no tokens and no verdict.
 func (k *Keeper) failedRefresh(r *tokenstore.Record, failure *provider.TokenError) {
-	count, what := countFailed, TroubleNotNow
+	end, what := RefreshUnusable, TroubleNotNow
 	switch {
 	case failure.Outcome == provider.OutcomeInvalidGrant:
-		count, what = countRefused, TroubleRefused
+		end, what = RefreshRefused, TroubleRefused
 	case failure.Outcome == provider.OutcomeClientRefused:
-		what = TroubleClientRefused
+		end, what = RefreshClientRefused, TroubleClientRefused
 	case failure.Status == 0:
-		what = TroubleNoAnswer
+		end, what = RefreshUnanswered, TroubleNoAnswer
 	}
-	k.count(r.Integration, count)
+	k.count(r.Integration, end)
 	k.trouble(r, what, failure)
 }
