@@ -231,69 +231,6 @@ func (a *App) unmarshalIntegration(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// unmarshalCaller parses a caller. Syntax:
-//
-//	caller <name> {
-//		key         <placeholder> [<placeholder>]
-//		connections *|<id>...
-//		user        <name> [<placeholder>]
-//	}
-//
-// A caller is recognized by a key, which it sends as its bearer token, or as a
-// user that Caddy's own authentication has proven: `{http.auth.user.id}`, or
-// the placeholder that is given. Without connections it may use those that its
-// own connect links created.
-func (a *App) unmarshalCaller(d *caddyfile.Dispenser) error {
-	var name string
-	if !d.AllArgs(&name) {
-		return d.ArgErr()
-	}
-	if _, ok := a.Callers[name]; ok {
-		return d.Errf("caller '%s' is already given", name)
-	}
-	c := new(Caller)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		switch option := d.Val(); option {
-		case "key":
-			if c.Keys != nil {
-				return d.Err("key is already set; give both keys on one line")
-			}
-			if c.Keys = d.RemainingArgs(); len(c.Keys) == 0 || len(c.Keys) > maxKeys {
-				return d.ArgErr()
-			}
-		case "connections":
-			if c.Connections != nil {
-				return d.Err("connections is already set; give all on one line")
-			}
-			if c.Connections = d.RemainingArgs(); len(c.Connections) == 0 {
-				return d.ArgErr()
-			}
-		case "user":
-			if c.User != "" {
-				return d.Err("user is already set")
-			}
-			args := d.RemainingArgs()
-			if len(args) < 1 || len(args) > 2 {
-				return d.ArgErr()
-			}
-			if slices.Contains(args, "") {
-				return d.Err("user is empty; a caller without one is recognized by its key alone")
-			}
-			c.User = args[0]
-			if len(args) == 2 {
-				c.UserFrom = args[1]
-			}
-		default:
-			return d.Errf("unrecognized caller option '%s'", option)
-		}
-	}
-	if c.Keys == nil && c.User == "" {
-		return d.Errf("caller '%s' needs a key or a user to be recognized by", name)
-	}
-	a.Callers[name] = c
-	return nil
-}
-
 const defaultBasePath = "/oauth"
 
 // parseDirective parses the freshbearer directive. Syntax:

@@ -47,9 +47,32 @@ type Caller struct {
 	// a header only if nobody but your own forward_auth can set it.
 	UserFrom string `json:"user_from,omitempty"`
 
+	// Whether the caller may only read: GET and HEAD, and queries, which may be
+	// sent by POST. It makes no links, and neither refreshes nor disconnects.
+	ReadOnly bool `json:"read_only,omitempty"`
+
+	// What the caller may use of the API: the beginnings of the path after the
+	// company, by whole segments, in the API's own upper and lower case, such as
+	// `/invoice` and `/query`. `/batch` can hold operations on anything. Of an API
+	// without the company in its path, it is the whole path. Default: everything.
+	Paths []string `json:"paths,omitempty"`
+
+	// How many requests the caller may send in a window; as many may come at
+	// once. Others are answered 429 with Retry-After. Loading a configuration
+	// begins anew. Default: no limit.
+	RateLimit int `json:"rate_limit,omitempty"`
+
+	// The window of the rate limit.
+	RateLimitWindow caddy.Duration `json:"rate_limit_window,omitempty"`
+
+	// How many requests of the caller may be under way at once. Others are
+	// answered 429 with Retry-After. Default: no limit.
+	MaxConcurrent int `json:"max_concurrent,omitempty"`
+
 	name        string
 	all         bool
 	connections map[string]struct{}
+	limits      *limits
 }
 
 const (
@@ -127,6 +150,9 @@ func (c *Caller) provision(repl *caddy.Replacer, name string, cs *callers) error
 			return err
 		}
 		cs.byUser = append(cs.byUser, c)
+	}
+	if err := c.provisionScope(); err != nil {
+		return err
 	}
 	c.connections = make(map[string]struct{})
 	for _, id := range c.Connections {

@@ -40,10 +40,11 @@ func (h *ConnectHandler) links(w http.ResponseWriter, r *http.Request) error {
 	if r.Method != http.MethodPost {
 		return methodNotAllowed(http.MethodPost)
 	}
-	caller := h.app.callers.authenticate(r)
-	if caller == nil {
-		return unauthorized()
+	caller, err := h.caller(r)
+	if err != nil {
+		return err
 	}
+	defer caller.leave()
 	request, err := readLinkRequest(r)
 	if err != nil {
 		return err

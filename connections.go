@@ -57,10 +57,11 @@ type connectionsPage struct {
 // connections is the apps' own view of the grants. path is what follows
 // "connections/" in the target. The exchange is for the answer to an error.
 func (h *ConnectHandler) connections(w http.ResponseWriter, r *http.Request, path string) (*exchange, error) {
-	caller := h.app.callers.authenticate(r)
-	if caller == nil {
-		return nil, unauthorized()
+	caller, err := h.caller(r)
+	if err != nil {
+		return nil, err
 	}
+	defer caller.leave()
 	id, action, _ := strings.Cut(path, "/")
 	allow := "GET"
 	switch {

@@ -22,6 +22,7 @@ require (
 	golang.org/x/net v0.60.0 // only in tests: reads pages as browsers do
 	golang.org/x/oauth2 v0.37.0 // OAuth 2.0 on the wire
 	golang.org/x/sys v0.48.0 // free space, file locks and preallocation of the token store
+	golang.org/x/time v0.16.0 // rate limits of callers; Caddy has it too
 	google.golang.org/protobuf v1.36.12 // the list of Badger's tables
 )
 
@@ -170,7 +171,6 @@ require (
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/term v0.46.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
-	golang.org/x/time v0.16.0 // indirect
 	golang.org/x/tools v0.50.0 // indirect
 	google.golang.org/api v0.298.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20260921155816-b14227669459 // indirect

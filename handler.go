@@ -84,7 +84,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	// A request whose answer breaks off leaves by a panic.
 	ended := outcomeCut
 	defer func() { h.integration.requests.ended[ended].Add(1) }()
-	x, target, err := h.admit(r)
+	var (
+		x      *exchange
+		target provider.Target
+	)
+	caller, err := h.enter(r)
+	if err == nil {
+		defer caller.leave()
+		x, target, err = h.admit(r, caller)
+	}
 	if err == nil {
 		err = h.forward(w, r, x, target)
 	}
@@ -124,17 +132,23 @@ func (h *Handler) log(r *http.Request, x *exchange, p *problem, err error) {
 	entry.Write(fields...)
 }
 
-// admit decides whether the request may go on, and for which connection. The
-// order matters: nobody learns anything, and nothing is looked up, before the
-// caller is known.
-func (h *Handler) admit(r *http.Request) (*exchange, provider.Target, error) {
+// enter finds the caller, and counts the request against its limits. The order
+// matters, here and in admit: nobody learns anything, and nothing is looked up,
+// before the caller is known. Whoever it returns without an error must leave.
+func (h *Handler) enter(r *http.Request) (*Caller, error) {
 	if p := methodProblem(r); p != nil {
-		return nil, provider.Target{}, p
+		return nil, p
 	}
 	caller := h.app.callers.authenticate(r)
 	if caller == nil {
-		return nil, provider.Target{}, unauthorized()
+		return nil, unauthorized()
 	}
+	return caller, caller.enter(time.Now())
+}
+
+// admit decides whether the caller's request may go on, and for which
+// connection.
+func (h *Handler) admit(r *http.Request, caller *Caller) (*exchange, provider.Target, error) {
 	if early(r) {
 		return nil, provider.Target{}, &problem{Kind: kindTooEarly}
 	}
@@ -144,6 +158,10 @@ func (h *Handler) admit(r *http.Request) (*exchange, provider.Target, error) {
 	}
 	if tokenInQuery(r.RequestURI) {
 		return nil, target, badRequest("A token in the query is refused: the API would have two to choose from.")
+	}
+	if err := caller.inScope(r.Method, target); err != nil {
+		h.app.outOfScope(caller, h.integration)
+		return nil, target, err
 	}
 	connection, err := h.connection(r, target)
 	if err != nil {

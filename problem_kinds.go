@@ -43,6 +43,8 @@ const (
 	kindHold
 	kindTooSoon
 	kindFormRefused
+	kindCallerLimited
+	kindOutOfScope
 )
 
 // The Fault types that Intuit uses. The .NET SDK chooses its exception by them.
@@ -156,6 +158,14 @@ var problemKinds = [...]struct {
 	kindTooSoon: {
 		429, "too_soon", "Too soon", faultService, "http_request_denied",
 		"This was asked for too often. Try again later.",
+	},
+	kindCallerLimited: {
+		429, "caller_limited", "Caller limited", faultService, "http_request_denied",
+		"This proxy key has sent more requests than it may. Try again later.",
+	},
+	kindOutOfScope: {
+		403, "out_of_scope", "Out of scope", faultAuthorization, "http_request_denied",
+		"This proxy key may not send this request.",
 	},
 	kindFormRefused: {
 		403, "form_refused", "Form refused", faultAuthorization, "http_request_denied",

@@ -66,6 +66,8 @@ type site struct {
 type caller struct {
 	Name, Key, Placeholder string
 	Connections            string
+	// Options are further lines.
+	Options []string
 }
 
 // system is a running Caddy and what surrounds it.
@@ -127,6 +129,7 @@ var caddyfile = template.Must(template.New("Caddyfile").Parse(`{
 {{end}}{{range .Callers}}		caller {{.Name}} {
 			key {{.Placeholder}}
 {{if .Connections}}			connections {{.Connections}}
+{{end}}{{range .Options}}			{{.}}
 {{end}}		}
 {{end}}	}
 {{end}}}

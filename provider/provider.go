@@ -159,6 +159,11 @@ type Target struct {
 	Connection string
 	// API names one of Endpoints.APIs.
 	API string
+	// Resource is the path after the connection, from its slash; the whole path
+	// if the connection is not in it.
+	Resource string
+	// Query tells that a POST to it only reads.
+	Query bool
 }
 
 // TargetError says that a request target does not fit the provider's grammar.

@@ -47,12 +47,12 @@ var allMutants = []mutant{
 	},
 	{
 		"no intent before the token request",
-		[]edit{{"grant/refresh.go", "return k.vault.PutIntent(ctx, intent)", "return nil"}},
+		[]edit{{"grant/refresh.go", "return k.vault.PutIntent(ctx, intent)", "_ = intent; return nil"}},
 		"grant", []string{"TestCrashInMidRefresh", "TestNoTokenIsSpentIfTheStoreFails"},
 	},
 	{
 		"no intent, in the real process",
-		[]edit{{"grant/refresh.go", "return k.vault.PutIntent(ctx, intent)", "return nil"}},
+		[]edit{{"grant/refresh.go", "return k.vault.PutIntent(ctx, intent)", "_ = intent; return nil"}},
 		"reliability", []string{"TestKill/strict"},
 	},
 	{

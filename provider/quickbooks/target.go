@@ -21,11 +21,13 @@ import (
 )
 
 const (
-	maxRealm        = 20
-	companyPrefix   = "/v3/company/"
-	paymentsPrefix  = "/quickbooks/v4"
-	graphQLTarget   = "/graphql"
-	userInfoTarget  = "/v1/openid_connect/userinfo"
+	maxRealm       = 20
+	companyPrefix  = "/v3/company/"
+	paymentsPrefix = "/quickbooks/v4"
+	graphQLTarget  = "/graphql"
+	userInfoTarget = "/v1/openid_connect/userinfo"
+	// queryResource takes a long query as the body of a POST.
+	queryResource   = "/query"
 	wantCompany     = "want /v3/company/<realm ID>/<resource>; "
 	wantOneOfTheAPI = "want /v3/company/<realm ID>/<resource>, /quickbooks/v4/<resource>, /graphql or " +
 		userInfoTarget + "; "
@@ -55,16 +57,16 @@ func (Provider) ParseTarget(target string) (provider.Target, error) {
 		if n == 0 || n > maxRealm || !segments(rest[n:]) {
 			break
 		}
-		return provider.Target{Connection: rest[:n], API: Accounting}, nil
+		return provider.Target{Connection: rest[:n], API: Accounting, Resource: rest[n:], Query: rest[n:] == queryResource}, nil
 	case strings.HasPrefix(path, paymentsPrefix):
 		if !segments(path[len(paymentsPrefix):]) {
 			break
 		}
-		return provider.Target{API: Payments}, nil
+		return provider.Target{API: Payments, Resource: path}, nil
 	case path == graphQLTarget:
-		return provider.Target{API: GraphQL}, nil
+		return provider.Target{API: GraphQL, Resource: path}, nil
 	case path == userInfoTarget:
-		return provider.Target{API: UserInfo}, nil
+		return provider.Target{API: UserInfo, Resource: path}, nil
 	}
 	return provider.Target{}, refusal(path, query)
 }

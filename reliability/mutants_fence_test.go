@@ -1,0 +1,67 @@
+// Copyright 2026 The freshbearer authors
+//
+// Licensed under the Apache License, Version 2.0 (the "License");
+// you may not use this file except in compliance with the License.
+// You may obtain a copy of the License at
+//
+//     http://www.apache.org/licenses/LICENSE-2.0
+//
+// Unless required by applicable law or agreed to in writing, software
+// distributed under the License is distributed on an "AS IS" BASIS,
+// WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+// See the License for the specific language governing permissions and
+// limitations under the License.
+
+package reliability_test
+
+// What keeps strangers out, callers apart, and tokens on their way.
+func init() {
+	allMutants = append(allMutants, []mutant{
+		{
+			"read_only is not looked at",
+			[]edit{{"caller_scope.go", "if c.ReadOnly && !reads(method) &&", "if false && c.ReadOnly && !reads(method) &&"}},
+			"caddytest", []string{"TestCallerScope"},
+		},
+		{
+			"any POST is a query",
+			[]edit{{"caller_scope.go", "!(method == http.MethodPost && target.Query)", "method != http.MethodPost"}},
+			"caddytest", []string{"TestCallerScope"},
+		},
+		{
+			"a caller's paths end in the middle of a segment",
+			[]edit{{"caller_scope.go", "ok && (rest == \"\" || rest[0] == '/')", "ok && len(rest) >= 0"}},
+			"caddytest", []string{"TestCallerScope"},
+		},
+		{
+			"a caller that may only read makes links and disconnects",
+			[]edit{{"caller_scope.go", "if caller.ReadOnly && !reads(r.Method) {", "if false {"}},
+			"caddytest", []string{"TestCallerScope"},
+		},
+		{
+			"a scope is looked at after the company",
+			[]edit{{"handler.go", "	if err := caller.inScope(r.Method, target); err != nil {\n		h.app.outOfScope(caller, h.integration)\n		return nil, target, err\n	}\n", ""},
+				{"handler.go", "	return x, target, nil\n", "	return x, target, caller.inScope(r.Method, target)\n"}},
+			"caddytest", []string{"TestCallerScope"},
+		},
+		{
+			"the rate limit lets all through",
+			[]edit{{"caller_scope.go", "	if wait <= 0 {\n", "	if true {\n"}},
+			"caddytest", []string{"TestCallerLimits"},
+		},
+		{
+			"a refused request takes a later one's turn",
+			[]edit{{"caller_scope.go", "	turn.CancelAt(now)\n", ""}},
+			".", []string{"TestRateLimit"},
+		},
+		{
+			"no limit of requests at once",
+			[]edit{{"caller_scope.go", "l.concurrent > 0 && n > l.concurrent", "l.concurrent < 0 && n > l.concurrent"}},
+			"caddytest", []string{"TestCallerConcurrency"},
+		},
+		{
+			"who leaves is not counted out",
+			[]edit{{"caller_scope.go", "{ c.limits.underWay.Add(-1) }", "{}"}},
+			"caddytest", []string{"TestCallerConcurrency"},
+		},
+	}...)
+}
