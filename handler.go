@@ -89,7 +89,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		err = h.forward(w, r, x, target)
 	}
 	if err == nil {
-		ended = x.ended
+		if ended = x.ended; ended == outcomeCut && r.Context().Err() != nil {
+			ended = outcomeCallerGone // Caddy's reverse proxy says nothing then
+		}
 		return nil
 	}
 	if gone := clientGone(r, err); gone != nil {
@@ -208,6 +210,7 @@ func (x *exchange) entitled(ctx context.Context) error {
 }
 
 func (h *Handler) forward(w http.ResponseWriter, r *http.Request, x *exchange, target provider.Target) error {
+	defer x.leave()
 	if h.reverseProxy == nil {
 		x.origins = h.forwarder.allowed
 		return h.forwarder.forward(w, r, x, target.API)
