@@ -51,6 +51,8 @@ type Handler struct {
 	reverseProxy caddyhttp.MiddlewareHandler
 	// origins are where the reverse proxy may send tokens.
 	origins map[string]struct{}
+	// accessLogs tells whether the server has an access log.
+	accessLogs bool
 }
 
 // CaddyModule returns the Caddy module information.
@@ -72,6 +74,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.app.servedBy(ctx, h.Integration)
+	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
+		h.accessLogs = server.Logs != nil
+	}
 	if h.ReverseProxyRaw != nil {
 		return h.provisionReverseProxy(ctx)
 	}
@@ -86,6 +91,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	defer func() { h.integration.requests.ended[ended].Add(1) }()
 	x, target, err := h.admit(r)
 	if err == nil {
+		if h.accessLogs {
+			x.accessLog(r.Context())
+		}
 		err = h.forward(w, r, x, target)
 	}
 	if err == nil {
