@@ -26,6 +26,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/freshbearer/freshbearer/grant"
+	"github.com/freshbearer/freshbearer/pace"
 	"github.com/freshbearer/freshbearer/provider"
 	"github.com/freshbearer/freshbearer/tokenstore"
 )
@@ -55,6 +56,7 @@ func problemFor(x *exchange, err error) *problem {
 		dial        *net.OpError
 		proxyDial   reverseproxy.DialError
 		handler     caddyhttp.HandlerError
+		limit       *pace.LimitError
 	)
 	switch {
 	case errors.As(err, &p):
@@ -67,6 +69,8 @@ func problemFor(x *exchange, err error) *problem {
 		return x.reauthorize(reauthorize)
 	case errors.As(err, &unavailable):
 		return x.unavailable(unavailable)
+	case errors.As(err, &limit):
+		return x.rateLimited(limit)
 	case errors.As(err, &tooLarge):
 		return &problem{Kind: kindBodyTooLarge}
 	case errors.As(err, &body):

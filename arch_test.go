@@ -49,10 +49,11 @@ type room struct {
 // among them.
 var rooms = map[string]room{
 	".": {caddy: true, ours: []string{
-		"audit", "grant", "notify", "provider", "provider/quickbooks", "tokenstore", "tokenstore/badger", "secret", "pages", "connectjs", "intuittest",
+		"audit", "grant", "notify", "pace", "provider", "provider/quickbooks", "tokenstore", "tokenstore/badger", "secret", "pages", "connectjs", "intuittest",
 	}},
 	"grant":                {ours: []string{"provider", "tokenstore", "secret"}},
 	"audit":                {},
+	"pace":                 {},
 	"notify":               {ours: []string{"tokenstore", "secret"}},
 	"provider":             {ours: []string{"secret"}},
 	"provider/quickbooks":  {ours: []string{"provider", "secret"}, caddy: true},

@@ -130,6 +130,7 @@ func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
 //		link_lifetime        <duration>
 //		reauth_link_lifetime <duration>
 //		status_page          <url>|off
+//		pacing               off|{ ... }
 //		notify               <url> {
 //			...
 //		}
@@ -177,6 +178,12 @@ func (a *App) unmarshalIntegration(d *caddyfile.Dispenser) error {
 		case "notify":
 			var err error
 			if in.Notify, err = unmarshalNotify(d); err != nil {
+				return err
+			}
+			continue
+		case "pacing":
+			var err error
+			if in.Pacing, err = unmarshalPacing(d); err != nil {
 				return err
 			}
 			continue

@@ -16,6 +16,9 @@ require (
 	github.com/rogpeppe/go-internal v1.16.0 // only in tests: scripts that run the commands
 	github.com/spf13/cobra v1.10.2 // subcommands; Caddy's own
 	github.com/standard-webhooks/standard-webhooks/libraries v0.0.1 // signs webhooks; the standard's own library, which needs nothing else
+	go.opentelemetry.io/otel v1.46.0 // tracing; Caddy's own
+	go.opentelemetry.io/otel/trace v1.46.0 // tracing; Caddy's own
+	go.opentelemetry.io/proto/otlp v1.11.0 // only in tests: reads traces
 	go.uber.org/goleak v1.3.0 // only in tests: leaked goroutines
 	go.uber.org/zap v1.28.0 // logging; Caddy's own
 	go.yaml.in/yaml/v3 v3.0.5 // only in tests: reads the files of deploy/; Caddy has it too
@@ -142,7 +145,6 @@ require (
 	go.opentelemetry.io/contrib/propagators/b3 v1.46.0 // indirect
 	go.opentelemetry.io/contrib/propagators/jaeger v1.46.0 // indirect
 	go.opentelemetry.io/contrib/propagators/ot v1.46.0 // indirect
-	go.opentelemetry.io/otel v1.46.0 // indirect
 	go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploggrpc v0.22.0 // indirect
 	go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploghttp v0.22.0 // indirect
 	go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetricgrpc v1.46.0 // indirect
@@ -159,8 +161,6 @@ require (
 	go.opentelemetry.io/otel/sdk v1.46.0 // indirect
 	go.opentelemetry.io/otel/sdk/log v0.22.0 // indirect
 	go.opentelemetry.io/otel/sdk/metric v1.46.0 // indirect
-	go.opentelemetry.io/otel/trace v1.46.0 // indirect
-	go.opentelemetry.io/proto/otlp v1.11.0 // indirect
 	go.step.sm/crypto v0.91.0 // indirect
 	go.uber.org/automaxprocs v1.6.0 // indirect
 	go.uber.org/multierr v1.11.0 // indirect

@@ -51,6 +51,8 @@ type Handler struct {
 	reverseProxy caddyhttp.MiddlewareHandler
 	// origins are where the reverse proxy may send tokens.
 	origins map[string]struct{}
+	// accessLogs tells whether the server has an access log.
+	accessLogs bool
 }
 
 // CaddyModule returns the Caddy module information.
@@ -72,6 +74,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.app.servedBy(ctx, h.Integration)
+	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
+		h.accessLogs = server.Logs != nil
+	}
 	if h.ReverseProxyRaw != nil {
 		return h.provisionReverseProxy(ctx)
 	}
@@ -94,10 +99,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		x, target, err = h.admit(r, caller)
 	}
 	if err == nil {
+		if h.accessLogs {
+			x.accessLog(r.Context())
+		}
 		err = h.forward(w, r, x, target)
 	}
 	if err == nil {
-		ended = x.ended
+		if ended = x.ended; ended == outcomeCut && r.Context().Err() != nil {
+			ended = outcomeCallerGone // Caddy's reverse proxy says nothing then
+		}
 		return nil
 	}
 	if gone := clientGone(r, err); gone != nil {
@@ -226,6 +236,7 @@ func (x *exchange) entitled(ctx context.Context) error {
 }
 
 func (h *Handler) forward(w http.ResponseWriter, r *http.Request, x *exchange, target provider.Target) error {
+	defer x.leave()
 	if h.reverseProxy == nil {
 		x.origins = h.forwarder.allowed
 		return h.forwarder.forward(w, r, x, target.API)

@@ -25,6 +25,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/freshbearer/freshbearer/grant"
+	"github.com/freshbearer/freshbearer/pace"
 	"github.com/freshbearer/freshbearer/provider"
 	"github.com/freshbearer/freshbearer/secret"
 	"github.com/freshbearer/freshbearer/tokenstore"
@@ -84,6 +85,10 @@ type Integration struct {
 	// Where an app is told what happens to the grants. Default: nowhere.
 	Notify *Notify `json:"notify,omitempty"`
 
+	// How many requests of one company go to the API. Default: as many as the
+	// provider allows.
+	Pacing *Pacing `json:"pacing,omitempty"`
+
 	// The consent page, for tests: https, or http on loopback. Default: the
 	// provider's own.
 	AuthorizeURL string `json:"authorize_url,omitempty"`
@@ -110,8 +115,10 @@ type Integration struct {
 	client   *provider.Client
 	redirect *url.URL
 	returns  map[string]struct{}
-	// requests is set when the app has its keeper.
+	limits   pace.Limits
+	// requests and pacer are set when the app has its keeper.
 	requests *requestMeter
+	pacer    *pace.Pacer
 }
 
 const (
@@ -141,6 +148,9 @@ func (in *Integration) provision(ctx caddy.Context, repl *caddy.Replacer, name s
 		return fmt.Errorf("module %T is not a provider", module)
 	}
 	if err := in.defaults(); err != nil {
+		return err
+	}
+	if err := in.paces(); err != nil {
 		return err
 	}
 	clientID, noID := in.expandClientID(repl)

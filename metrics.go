@@ -42,6 +42,9 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 var (
 	metricRequests     = describe("requests_total", "Requests by how they ended.", "integration", "outcome")
 	metricReplays      = describe("replays_total", "Requests that were sent again with a newer token.", "integration")
+	metricPaceWaiting  = describe("pacing_waiting", "Requests that wait because their company has sent too many.", "integration")
+	metricPaceWaits    = describe("pacing_waits_total", "Requests that had to wait because their company had sent too many.", "integration")
+	metricPaceWaited   = describe("pacing_wait_seconds_total", "How long they waited in all.", "integration")
 	metricRefreshes    = describe("refreshes_total", "Refreshes by how they ended.", "integration", "outcome", "cause")
 	metricRefreshTime  = describe("refresh_duration_seconds", "How long refreshes took, with all their tries.", "integration")
 	metricRefreshWait  = describe("refresh_wait_seconds", "How long requests waited for a refresh.", "integration")
@@ -78,7 +81,7 @@ var grantStates = []tokenstore.State{
 // Describe implements prometheus.Collector.
 func (m metrics) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		metricRequests, metricReplays, metricRefreshes, metricRefreshTime, metricRefreshWait, metricFlights, metricEvents, metricDeaths,
+		metricRequests, metricReplays, metricPaceWaiting, metricPaceWaits, metricPaceWaited, metricRefreshes, metricRefreshTime, metricRefreshWait, metricFlights, metricEvents, metricDeaths,
 		metricGrants, metricNextEnd, metricEnding, metricBreaker,
 		metricDamaged, metricStoreWrites, metricStoreFailure, metricUnsaved, metricHold,
 	} {
@@ -98,6 +101,10 @@ func (m metrics) Collect(to chan<- prometheus.Metric) {
 			to <- counter(metricRequests, in.requests.ended[o].Load(), name, o.String())
 		}
 		to <- counter(metricReplays, in.requests.replays.Load(), name)
+		paced := in.pacer.Stats()
+		to <- gauge(metricPaceWaiting, float64(paced.Waiting), name)
+		to <- counter(metricPaceWaits, paced.Waits, name)
+		to <- prometheus.MustNewConstMetric(metricPaceWaited, prometheus.CounterValue, paced.Waited.Seconds(), name)
 	}
 	s := k.Stats()
 	for name, one := range s.Integrations {

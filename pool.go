@@ -53,6 +53,7 @@ type sharedKeeper struct {
 	targets   []heldTargets
 
 	meters sync.Map // an integration's name to its *requestMeter
+	pacers sync.Map // an integration's name to its *pace.Pacer
 }
 
 // acquire takes a reference to the keeper of the store that opener names.
@@ -69,7 +70,7 @@ func (a *App) acquire(opener tokenstore.Opener) error {
 	}
 	a.sharedAs, a.shared = identity, value.(*sharedKeeper)
 	for name, in := range a.Integrations {
-		in.requests = a.shared.meter(name)
+		in.requests, in.pacer = a.shared.meter(name), a.shared.pacer(name)
 	}
 	return nil
 }

@@ -43,6 +43,7 @@ const (
 	kindHold
 	kindTooSoon
 	kindFormRefused
+	kindRateLimited
 	kindCallerLimited
 	kindOutOfScope
 )
@@ -158,6 +159,10 @@ var problemKinds = [...]struct {
 	kindTooSoon: {
 		429, "too_soon", "Too soon", faultService, "http_request_denied",
 		"This was asked for too often. Try again later.",
+	},
+	kindRateLimited: {
+		429, "rate_limited", "Rate limited", faultService, "http_request_denied",
+		"There are more requests of this company than the API allows, and too many of them wait already. This one was not sent; try again later.",
 	},
 	kindCallerLimited: {
 		429, "caller_limited", "Caller limited", faultService, "http_request_denied",

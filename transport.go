@@ -17,6 +17,7 @@ package freshbearer
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -29,6 +30,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/freshbearer/freshbearer/grant"
+	"github.com/freshbearer/freshbearer/pace"
 	"github.com/freshbearer/freshbearer/tokenstore"
 )
 
@@ -46,6 +48,7 @@ type exchange struct {
 	// ended is how the request ended, as far as the answer came from a
 	// transport.
 	ended outcome
+	slot  pace.Slot
 }
 
 // bodyError says that the caller's body could not be read. It is the caller's
@@ -71,12 +74,7 @@ func (x *exchange) send(req *http.Request, next http.RoundTripper) (*http.Respon
 	if err != nil {
 		return nil, err
 	}
-	if body.replayable {
-		x.snapshot, err = x.keeper.Token(req.Context(), x.key)
-	} else {
-		x.snapshot, err = x.keeper.TokenFor(req.Context(), x.key, streamLeast)
-	}
-	if err != nil {
+	if err = x.take(req.Context(), body); err != nil {
 		closeBody(req)
 		return nil, err
 	}
@@ -95,6 +93,7 @@ func (x *exchange) send(req *http.Request, next http.RoundTripper) (*http.Respon
 		if resp.StatusCode < http.StatusMultipleChoices {
 			x.snapshot.Accepted()
 		}
+		x.sayWhen(resp)
 		return resp, nil
 	}
 	refusal := x.readRefusal(resp)
@@ -113,6 +112,9 @@ func (x *exchange) send(req *http.Request, next http.RoundTripper) (*http.Respon
 	}
 	// The API answered 401: it did not act on the request (RFC 9110 §15.5.2),
 	// so sending it again is safe, and it is the only replay there is.
+	if _, err := x.pace(req.Context()); err != nil {
+		return nil, err
+	}
 	x.snapshot, x.replayed = newer, true
 	x.integration.requests.replays.Add(1)
 	// A map of its own: the first try may still be writing from the other one.
@@ -130,7 +132,25 @@ func (x *exchange) send(req *http.Request, next http.RoundTripper) (*http.Respon
 	if resp.StatusCode < http.StatusMultipleChoices {
 		x.snapshot.Accepted()
 	}
+	x.sayWhen(resp)
 	return resp, nil
+}
+
+// take takes a token for a request when it may go. Without a token it needs
+// not wait, and one that has waited may have become too old.
+func (x *exchange) take(ctx context.Context, body *requestBody) (err error) {
+	least := streamLeast
+	if body.replayable {
+		least = 0
+	}
+	if x.snapshot, err = x.keeper.TokenFor(ctx, x.key, least); err != nil {
+		return err
+	}
+	waited, err := x.pace(ctx)
+	if waited && err == nil {
+		x.snapshot, err = x.keeper.TokenFor(ctx, x.key, least)
+	}
+	return err
 }
 
 func (x *exchange) outgoing(req *http.Request, header http.Header, body *requestBody) *http.Request {

@@ -86,6 +86,9 @@ type system struct {
 	Globals []string
 	// Apps is false for a configuration without the freshbearer app.
 	Apps bool
+	// Paced is for systems that keep to Intuit's limits, as they do by default.
+	// The others are about what comes at once.
+	Paced bool
 
 	// Intuit and Proxy are those of the first site, Key is the first caller's.
 	Intuit *intuittest.Server
@@ -124,7 +127,8 @@ var caddyfile = template.Must(template.New("Caddyfile").Parse(`{
 			token_url {{or .Token .Intuit.TokenURL}}
 			revoke_url {{.Intuit.RevokeURL}}
 			api_url {{or .API .Intuit.URL}}
-{{range .Options}}			{{.}}
+{{if not $.Paced}}			pacing off
+{{end}}{{range .Options}}			{{.}}
 {{end}}		}
 {{end}}{{range .Callers}}		caller {{.Name}} {
 			key {{.Placeholder}}

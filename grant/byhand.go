@@ -40,7 +40,7 @@ func (k *Keeper) Refresh(ctx context.Context, key tokenstore.Key) (*Snapshot, er
 		if err != nil {
 			return nil, err
 		}
-		f, err := k.refreshByHand(c)
+		f, err := k.refreshByHand(ctx, c)
 		if errors.Is(err, errRemoved) && ctx.Err() == nil {
 			continue
 		}
@@ -51,7 +51,7 @@ func (k *Keeper) Refresh(ctx context.Context, key tokenstore.Key) (*Snapshot, er
 	}
 }
 
-func (k *Keeper) refreshByHand(c *connection) (*flight, error) {
+func (k *Keeper) refreshByHand(ctx context.Context, c *connection) (*flight, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.removed {
@@ -77,7 +77,7 @@ func (k *Keeper) refreshByHand(c *connection) (*flight, error) {
 			Err: fmt.Errorf("it was refreshed by hand %s ago", ago.Round(time.Second)),
 		}
 	}
-	f, err := k.launch(c, true)
+	f, err := k.launch(ctx, c, true)
 	if err != nil {
 		return nil, unavailable(err)
 	}

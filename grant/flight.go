@@ -21,6 +21,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/freshbearer/freshbearer/tokenstore"
@@ -33,7 +34,9 @@ type flight struct {
 	turn *turn
 	// recheck lets it try a grant that was pronounced dead.
 	recheck recheck
-	done    chan struct{}
+	// span is its part of the trace of the request that started it.
+	span trace.Span
+	done chan struct{}
 	// Written before done is closed.
 	snapshot *Snapshot
 	err      error
@@ -49,12 +52,12 @@ func (k *Keeper) await(ctx context.Context, c *connection, seen *Snapshot) (*Sna
 	timer := k.clock.NewTimer(k.opts.CallerWait)
 	defer timer.Stop()
 	for try := 1; ; try++ {
-		f, newer, err := k.join(c, seen)
+		f, newer, err := k.join(ctx, c, seen)
 		if errors.Is(err, errRemoved) {
 			if c, err = k.connection(ctx, c.key); err != nil {
 				return nil, err
 			}
-			f, newer, err = k.join(c, c.snapshot.Load())
+			f, newer, err = k.join(ctx, c, c.snapshot.Load())
 		}
 		if f == nil {
 			return newer, err
@@ -95,7 +98,7 @@ func waitFor(ctx context.Context, f *flight, enough <-chan time.Time) (*Snapshot
 var errRemoved = errors.New("the connection was removed in the meantime")
 
 // join returns the flight to wait for, or the answer if none is needed.
-func (k *Keeper) join(c *connection, seen *Snapshot) (*flight, *Snapshot, error) {
+func (k *Keeper) join(ctx context.Context, c *connection, seen *Snapshot) (*flight, *Snapshot, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.removed {
@@ -120,7 +123,7 @@ func (k *Keeper) join(c *connection, seen *Snapshot) (*flight, *Snapshot, error)
 	if e := k.pause(c.key.Integration, now); e != nil {
 		return nil, nil, e
 	}
-	f, err := k.launch(c, true)
+	f, err := k.launch(ctx, c, true)
 	if err != nil {
 		return nil, nil, unavailable(err)
 	}
@@ -144,7 +147,7 @@ func (k *Keeper) dead(s *Snapshot) bool {
 
 // refreshInBackground starts a flight if none is under way and nothing speaks
 // against one.
-func (k *Keeper) refreshInBackground(c *connection, seen *Snapshot, now time.Time) {
+func (k *Keeper) refreshInBackground(ctx context.Context, c *connection, seen *Snapshot, now time.Time) {
 	// Without the lock: this is asked by every request inside the window.
 	if k.dead(seen) || c.flight.Load() != nil || c.waits(now) {
 		return
@@ -158,18 +161,18 @@ func (k *Keeper) refreshInBackground(c *connection, seen *Snapshot, now time.Tim
 	}
 	// An error means that the process is stopping, or that nothing may be
 	// refreshed; the token at hand serves.
-	_, _ = k.launch(c, false)
+	_, _ = k.launch(ctx, c, false)
 }
 
-// launch starts a flight; urgent says that somebody waits for it. The caller
-// holds c.mu.
-func (k *Keeper) launch(c *connection, urgent bool) (*flight, error) {
-	return k.launchFor(c, urgent, recheckNone)
+// launch starts a flight; urgent says that somebody waits for it. Of ctx it
+// takes nothing but the trace. The caller holds c.mu.
+func (k *Keeper) launch(ctx context.Context, c *connection, urgent bool) (*flight, error) {
+	return k.launchFor(ctx, c, urgent, recheckNone)
 }
 
 // launchFor is launch, also for a grant that was pronounced dead. There is no
 // other way to a refresh, so this is where a hold holds.
-func (k *Keeper) launchFor(c *connection, urgent bool, again recheck) (*flight, error) {
+func (k *Keeper) launchFor(ctx context.Context, c *connection, urgent bool, again recheck) (*flight, error) {
 	if hold := k.Hold(); hold != nil {
 		return nil, &UnavailableError{Reason: ReasonHold, Err: fmt.Errorf("the token store is on hold, because it was %s", hold.Reason)}
 	}
@@ -178,7 +181,7 @@ func (k *Keeper) launchFor(c *connection, urgent bool, again recheck) (*flight, 
 	if err := k.begin(); err != nil {
 		return nil, err
 	}
-	f := &flight{done: make(chan struct{}), turn: k.slots.enter(urgent), recheck: again}
+	f := &flight{done: make(chan struct{}), turn: k.slots.enter(urgent), recheck: again, span: startSpan(ctx, c.key.Integration, urgent)}
 	c.flight.Store(f)
 	k.meter(c.key.Integration).flights.Add(1)
 	go k.fly(c, f)
@@ -198,6 +201,7 @@ func (k *Keeper) fly(c *connection, f *flight) {
 		c.mu.Lock()
 		c.flight.Store(nil)
 		c.mu.Unlock()
+		k.endSpan(c, f)
 		close(f.done)
 	}()
 	// The line is not part of the flight's time, and stopping empties it.

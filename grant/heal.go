@@ -106,7 +106,7 @@ func (k *Keeper) attendDead(ctx context.Context, r *tokenstore.Record, now time.
 	if k.otherClient(snap) || c.backingOff(now) != nil || k.pause(r.Integration, now) != nil {
 		return nil // the next look of the schedule tries again
 	}
-	f, err := k.launchFor(c, false, recheckIfDue)
+	f, err := k.launchFor(ctx, c, false, recheckIfDue)
 	if err != nil {
 		return nil // the process is stopping
 	}
@@ -154,7 +154,7 @@ func (k *Keeper) Recheck(ctx context.Context, key tokenstore.Key) (*Snapshot, er
 	if err != nil {
 		return nil, err
 	}
-	f, err := k.recheck(c)
+	f, err := k.recheck(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +163,7 @@ func (k *Keeper) Recheck(ctx context.Context, key tokenstore.Key) (*Snapshot, er
 	return waitFor(ctx, f, timer.Chan())
 }
 
-func (k *Keeper) recheck(c *connection) (*flight, error) {
+func (k *Keeper) recheck(ctx context.Context, c *connection) (*flight, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	snap := c.snapshot.Load()
@@ -178,7 +178,7 @@ func (k *Keeper) recheck(c *connection) (*flight, error) {
 		return nil, reauthorization(snap)
 	}
 	c.notBefore.Store(0)
-	f, err := k.launchFor(c, true, recheckByHand)
+	f, err := k.launchFor(ctx, c, true, recheckByHand)
 	if err != nil {
 		return nil, unavailable(err)
 	}
@@ -200,7 +200,7 @@ func (k *Keeper) attendSuspect(ctx context.Context, key tokenstore.Key) <-chan s
 	if c.removed || c.snapshot.Load().State != tokenstore.StateSuspect || c.backingOff(now) != nil || k.pause(key.Integration, now) != nil {
 		return nil
 	}
-	f, err := k.launch(c, false)
+	f, err := k.launch(ctx, c, false)
 	if err != nil {
 		return nil // the process is stopping
 	}

@@ -278,7 +278,7 @@ func (k *Keeper) TokenFor(ctx context.Context, key tokenstore.Key, least time.Du
 	case now.Before(snap.refreshAt):
 		return snap, nil
 	}
-	k.refreshInBackground(c, snap, now)
+	k.refreshInBackground(ctx, c, snap, now)
 	return snap, nil
 }
 

@@ -93,7 +93,7 @@ func (k *Keeper) recoverIntent(ctx context.Context, intent tokenstore.Intent) er
 	}
 	k.publish(c, record)
 	k.logger.Warn("the process ended in mid refresh; refreshing again", k.fields(record, zap.Time("interrupted", intent.Time))...)
-	_, err = k.launch(c, true)
+	_, err = k.launch(ctx, c, true)
 	return err
 }
 

@@ -180,7 +180,7 @@ func (k *Keeper) attend(ctx context.Context, r *tokenstore.Record) <-chan struct
 		return nil
 	}
 	k.logger.Debug("refreshing a grant that nobody uses", k.fields(r)...)
-	f, err := k.launch(c, false)
+	f, err := k.launch(ctx, c, false)
 	if err != nil {
 		return nil // the process is stopping, or the store was put on hold
 	}

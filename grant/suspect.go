@@ -285,7 +285,7 @@ func (k *Keeper) trySuspect(c *connection) {
 	}
 	c.notBefore.Store(0)
 	// An error means that the process is stopping.
-	_, _ = k.launch(c, false)
+	_, _ = k.launch(context.Background(), c, false)
 }
 
 // heardGood tells the suspects that the provider accepts somebody.

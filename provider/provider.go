@@ -104,9 +104,22 @@ type Provider interface {
 	// or the scope itself if it is not known.
 	DescribeScope(scope string) string
 
+	// Limits returns what the API allows one connection; zero for what is not
+	// known.
+	Limits() Limits
+
 	// Examine tells what is wrong with a registration by the provider's own
 	// rules, in an order that stays the same; nil if nothing is known to be.
 	Examine(r Registration) []Advice
+}
+
+// Limits are what an API allows one connection, before it answers 429.
+type Limits struct {
+	// PerMinute and PerSecond are how many requests may begin in any span of
+	// that length, AtOnce how many may be under way.
+	PerMinute, PerSecond, AtOnce int
+	// RetryAfter is when to try again after a 429 that does not say so.
+	RetryAfter time.Duration
 }
 
 // Registration is a client registration as it is configured.

@@ -82,6 +82,7 @@ var caddyfile = template.Must(template.New("Caddyfile").Parse(`{
 			client_secret {env.FRESHBEARER_TEST_SECRET}
 			redirect_url {{.Origin}}/oauth/callback
 			scopes com.intuit.quickbooks.accounting
+			pacing off
 			authorize_url {{.Intuit.AuthorizeURL}}
 			token_url {{.Intuit.TokenURL}}
 			revoke_url {{.Intuit.RevokeURL}}

@@ -58,6 +58,7 @@ var sections = []struct{ function, title string }{
 	{"UnmarshalCaddyfile", "`store badger`"},
 	{"unmarshalIntegration", "`integration`"},
 	{"unmarshalNotify", "`notify`"},
+	{"unmarshalPacing", "`pacing`"},
 	{"unmarshalCaller", "`caller`"},
 	{"parseDirective", "The directive `freshbearer`"},
 	{"parseStatus", "The directive `freshbearer_status`"},

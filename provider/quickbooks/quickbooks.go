@@ -71,6 +71,14 @@ func (Provider) CaddyModule() caddy.ModuleInfo {
 // Title implements provider.Provider.
 func (Provider) Title() string { return "QuickBooks" }
 
+// Limits implements provider.Provider. 500 requests a minute, 10 a second, and
+// 60 seconds to wait after a 429 are what Intuit documents ("Limits and
+// throttles"). 10 at once it announced in 2016 and has not taken back
+// (reference/intuit.md §5.7).
+func (Provider) Limits() provider.Limits {
+	return provider.Limits{PerMinute: 500, PerSecond: 10, AtOnce: 10, RetryAfter: time.Minute}
+}
+
 // DescribeScope implements provider.Provider (reference: Intuit, "Learn about
 // scopes").
 func (Provider) DescribeScope(scope string) string {
