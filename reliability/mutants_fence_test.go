@@ -63,5 +63,35 @@ func init() {
 			[]edit{{"caller_scope.go", "{ c.limits.underWay.Add(-1) }", "{}"}},
 			"caddytest", []string{"TestCallerConcurrency"},
 		},
+		{
+			"whatever a name leads to is dialled",
+			[]edit{{"provider/dialer.go", "		if outside(ip.Addr(), named) {\n", "		if _ = outside(ip.Addr(), named); true {\n"}},
+			"provider", []string{"TestRebinding", "TestDialerRefusesAddresses"},
+		},
+		{
+			"an IPv4 address in IPv6 is not looked at",
+			[]edit{{"provider/dialer.go", "		if t.Contains(ip) {\n", "		if t.Contains(ip) && false {\n"}},
+			"provider", []string{"TestDialerRefusesAddresses"},
+		},
+		{
+			"a named host may be the metadata",
+			[]edit{{"provider/dialer.go", "slices.ContainsFunc(never, holds) {", "!named && slices.ContainsFunc(never, holds) {"}},
+			"provider", []string{"TestNamedHost"},
+		},
+		{
+			"all share the connections to named hosts",
+			[]edit{{"provider/transport.go", "	key := strings.Join(named, \" \")\n", "	key := strings.Join(named[:0], \" \")\n"}},
+			"provider", []string{"TestNamedHost"},
+		},
+		{
+			"the API is dialled by Go's own dialer",
+			[]edit{{"forward.go", "		DialContext:           dialer.DialContext,\n", "		DialContext:           dialer.Dialer.DialContext,\n"}},
+			".", []string{"TestUpstreamTransport"},
+		},
+		{
+			"a reverse_proxy takes the environment's proxy",
+			[]edit{{"reverseproxy.go", "		transport[\"network_proxy\"] = json.RawMessage(`{\"from\":\"none\"}`)\n", ""}},
+			".", []string{"TestEnvironmentNamesNoProxy"},
+		},
 	}...)
 }
