@@ -25,6 +25,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 
@@ -104,7 +105,7 @@ func TestDialerRefusesAddresses(t *testing.T) {
 		"64:ff9b::10.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::1", "2002:a00:1::1", "2002:7f00:1::1",
 	} {
 		names.say(address)
-		dialer := new(provider.Dialer)
+		dialer := &provider.Dialer{Dialer: net.Dialer{Timeout: time.Second}}
 		if _, err := dialer.DialContext(t.Context(), "tcp", "provider.test:443"); !errors.Is(err, provider.ErrFenced) {
 			t.Errorf("%s: %v", address, err)
 		}
@@ -117,7 +118,7 @@ func TestDialerRefusesAddresses(t *testing.T) {
 	} {
 		names.say(address)
 		for _, named := range [][]string{nil, {"provider.test"}} {
-			dialer := &provider.Dialer{Named: named}
+			dialer := &provider.Dialer{Dialer: net.Dialer{Timeout: time.Second}, Named: named}
 			if _, err := dialer.DialContext(t.Context(), "tcp", "provider.test:443"); !errors.Is(err, provider.ErrFenced) {
 				t.Errorf("%s, named %q: %v", address, named, err)
 			}
