@@ -264,7 +264,7 @@ func checkStatusPage(ctx context.Context, in *Integration) finding {
 	if address == "" {
 		return fine(check, in.name, "off")
 	}
-	incident, err := (&provider.StatusPage{URL: address}).Incident(ctx)
+	incident, err := (&provider.StatusPage{URL: address, Named: in.client.Endpoints.Named}).Incident(ctx)
 	switch {
 	case err != nil:
 		return warning(check, in.name, address+" cannot be read: "+err.Error(),

@@ -50,10 +50,22 @@ const upstreamTimeout = 130 * time.Second
 // dialling again over TLS costs far more than an idle connection.
 const maxIdlePerHost = 512
 
-// upstreamTransport serves all configurations: a reload does not cost the
-// connections to the API, and an old configuration leaves none behind.
-var upstreamTransport = sync.OnceValue(func() *http.Transport {
-	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+// upstreamTransports serve all configurations, one for each list of named
+// hosts: a reload does not cost the connections to the API, and an old
+// configuration leaves none behind.
+var upstreamTransports sync.Map // string to *http.Transport
+
+func upstreamTransport(named []string) *http.Transport {
+	key := strings.Join(named, " ")
+	v, ok := upstreamTransports.Load(key)
+	if !ok {
+		v, _ = upstreamTransports.LoadOrStore(key, newUpstreamTransport(named))
+	}
+	return v.(*http.Transport)
+}
+
+func newUpstreamTransport(named []string) *http.Transport {
+	dialer := &provider.Dialer{Dialer: net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}, Named: named}
 	return &http.Transport{
 		// No proxy from the environment: it would see every request.
 		DialContext:           dialer.DialContext,
@@ -65,11 +77,11 @@ var upstreamTransport = sync.OnceValue(func() *http.Transport {
 		MaxIdleConnsPerHost:   maxIdlePerHost,
 		IdleConnTimeout:       90 * time.Second,
 	}
-})
+}
 
-func newForwarder(apis map[string]string) (*forwarder, error) {
+func newForwarder(apis map[string]string, named []string) (*forwarder, error) {
 	f := &forwarder{
-		transport: upstreamTransport(),
+		transport: upstreamTransport(named),
 		origins:   make(map[string]*url.URL, len(apis)),
 		allowed:   make(map[string]struct{}, len(apis)),
 	}

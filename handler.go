@@ -80,7 +80,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.ReverseProxyRaw != nil {
 		return h.provisionReverseProxy(ctx)
 	}
-	h.forwarder, err = newForwarder(h.integration.client.Endpoints.APIs)
+	h.forwarder, err = newForwarder(h.integration.client.Endpoints.APIs, h.integration.client.Endpoints.Named)
 	return err
 }
 

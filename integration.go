@@ -102,7 +102,9 @@ type Integration struct {
 	RevokeURL string `json:"revoke_url,omitempty"`
 
 	// The origin of all the provider's APIs, for tests and regional hosts:
-	// https, or http on loopback. Default: the provider's own.
+	// https, or http on loopback. Default: the provider's own, which must have
+	// an address on the internet. A host that is named in one of these settings
+	// may be in a private network, too.
 	APIURL string `json:"api_url,omitempty"`
 
 	// The base URL of the provider's Statuspage, which is read when a refresh
@@ -257,6 +259,7 @@ func (in *Integration) endpoints(repl *caddy.Replacer) (provider.Endpoints, erro
 			return e, err
 		}
 		*override.to = u.String()
+		e.Named = append(e.Named, u.Hostname())
 	}
 	if in.AuthorizeURL != "" || in.TokenURL != "" {
 		// What another server calls itself is not known.
@@ -278,6 +281,7 @@ func (in *Integration) endpoints(repl *caddy.Replacer) (provider.Endpoints, erro
 			return e, fmt.Errorf("status_page must have no query, such as https://status.developer.intuit.com")
 		}
 		e.StatusPage = u.String()
+		e.Named = append(e.Named, u.Hostname())
 	}
 	if in.APIURL != "" {
 		u, err := safeURL(repl, "api_url", in.APIURL)
@@ -292,7 +296,10 @@ func (in *Integration) endpoints(repl *caddy.Replacer) (provider.Endpoints, erro
 			apis[name] = u.Scheme + "://" + u.Host
 		}
 		e.APIs = apis
+		e.Named = append(e.Named, u.Hostname())
 	}
+	slices.Sort(e.Named)
+	e.Named = slices.Compact(e.Named)
 	return e, nil
 }
 

@@ -74,6 +74,10 @@ func takeOver(raw json.RawMessage, api *url.URL) (json.RawMessage, map[string]st
 	default:
 		return nil, nil, fmt.Errorf("the transport %s cannot carry tokens; leave it out, or use the settings of `transport http`", protocol)
 	}
+	if transport["network_proxy"] == nil && transport["forward_proxy_url"] == nil {
+		// Or Caddy takes the environment's, which would see every request.
+		transport["network_proxy"] = json.RawMessage(`{"from":"none"}`)
+	}
 	var upstreams []struct {
 		Dial string `json:"dial"`
 	}

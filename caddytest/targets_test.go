@@ -60,29 +60,31 @@ func (s *system) rawGet(method, target string, lines ...string) string {
 	return strings.Join(lines, "\r\n") + "\r\n\r\n"
 }
 
-// A target that two parsers could read differently is refused, and a good one
-// goes up as it is.
-func TestTargets(t *testing.T) {
-	s := start(t)
-	s.connect(realmOne)
-	s.connect(realmTwo)
-	s.Intuit.ResetCounters()
-	good := "/v3/company/" + realmOne
-	for _, target := range []string{
+// goodTargets go up byte for byte. No target of badTargets does: two parsers
+// could read them differently.
+var (
+	goodTargets = []string{
+		companyInfo(realmOne),
+		companyPath + "/customer/1?minorversion=75&a=%41&b=%2F..%2f&c=;&d=+&e=/v3/company/" + realmTwo + "&f=%zz",
+		companyPath + "/companyinfo/1?",
+		companyPath + "/reports/ProfitAndLoss?start_date=2026-01-01",
+		companyPath + "/companyinfo/~-_a.b",
+	}
+	badTargets = []string{
 		"/v3/company/" + realmOne + "/../" + realmTwo + "/companyinfo/" + realmTwo,
 		"/v3/company/" + realmOne + "/./companyinfo/1",
-		good + "/%2e%2e/" + realmTwo + "/companyinfo/" + realmTwo,
-		good + "%2Fcompanyinfo/1",
-		good + "/companyinfo%2f1",
+		companyPath + "/%2e%2e/" + realmTwo + "/companyinfo/" + realmTwo,
+		companyPath + "%2Fcompanyinfo/1",
+		companyPath + "/companyinfo%2f1",
 		"/v3/company/%39130347957983546/companyinfo/1",
 		"/v3/company//" + realmTwo + "/companyinfo/1",
 		"//v3/company/" + realmOne + "/companyinfo/1",
-		good + "//companyinfo/1",
-		good + "\\companyinfo\\1",
-		good + "/companyinfo/1;x=1",
+		companyPath + "//companyinfo/1",
+		companyPath + "\\companyinfo\\1",
+		companyPath + "/companyinfo/1;x=1",
 		"/v3/company/" + realmOne + ";" + realmTwo + "/companyinfo/1",
-		good + "/companyinfo/1%00",
-		good + "/companyinfo/1#/v3/company/" + realmTwo,
+		companyPath + "/companyinfo/1%00",
+		companyPath + "/companyinfo/1#/v3/company/" + realmTwo,
 		"/v3/company/" + realmTwo + "#" + realmOne + "/companyinfo/1",
 		"/v3/company/٩١٣٠٣٤٧٩٥٧٩٨٣٥٤٦/companyinfo/1",
 		"/v3/company/%D9%A9/companyinfo/1",
@@ -93,21 +95,57 @@ func TestTargets(t *testing.T) {
 		"/v3/company/0x10/companyinfo/1",
 		"/v3/company/" + strings.Repeat("9", 21) + "/companyinfo/1",
 		"/v3/company//companyinfo/1",
-		good,
-		good + "/",
-		good + "/companyinfo/",
-		good + "/.hidden",
-		good + "/company*info/1",
-		good + "/companyinfo/1?query=ü",
-		good + "/companyinfo/1?a\tb",
-		s.Proxy + companyInfo(realmOne),
+		companyPath,
+		companyPath + "/",
+		companyPath + "/companyinfo/",
+		companyPath + "/.hidden",
+		companyPath + "/company*info/1",
+		companyPath + "/companyinfo/1?query=ü",
 		"*",
 		"/",
 		"/v3/company",
 		"/v2/company/" + realmOne + "/companyinfo/1",
 		"/x/../v3/company/" + realmOne + "/companyinfo/1",
 		"/oauth/../v3/company/" + realmOne + "/companyinfo/1",
-	} {
+		companyPath + "/companyinfo/1/..",
+		companyPath + "/...",
+		companyPath + "/companyinfo/1%2e",
+		companyPath + "/companyinfo/1%252e%252e",
+		companyPath + "/%2E%2E%2F" + realmTwo + "/companyinfo/1",
+		companyPath + "/..%5c" + realmTwo + "/companyinfo/1",
+		companyPath + "/..%c0%af" + realmTwo + "/companyinfo/1",
+		companyPath + "/companyinfo/1%0d%0a",
+		companyPath + "/companyinfo/1%23",
+		companyPath + "/companyinfo/1%3f",
+		companyPath + "/companyinfo/@1",
+		companyPath + "/companyinfo/1:1",
+		companyPath + "/companyinfo/(1)",
+		companyPath + "/companyinfo/'1'",
+		companyPath + "/companyinfo/1,2",
+		companyPath + "/companyinfo/a+b",
+		companyPath + "/companyinfo/a=b&c",
+		companyPath + "/companyinfo/a!$b",
+		"/v3/company/" + realmOne + "." + realmTwo + "/companyinfo/1",
+		"/v3/company/1e3/companyinfo/1",
+		"/v3//company/" + realmOne + "/companyinfo/1",
+		"/v3/./company/" + realmOne + "/companyinfo/1",
+		"/v3/company/%00" + realmOne + "/companyinfo/1",
+		"/v3;x/company/" + realmOne + "/companyinfo/1",
+		"/graphql/",
+		"/graphql/../v3/company/" + realmOne + "/companyinfo/1",
+		"/quickbooks/v4/../../v3/company/" + realmOne + "/companyinfo/1",
+	}
+)
+
+// companyPath is the path of the company that is asked for.
+const companyPath = "/v3/company/" + realmOne
+
+func TestTargets(t *testing.T) {
+	s := start(t)
+	s.connect(realmOne)
+	s.connect(realmTwo)
+	s.Intuit.ResetCounters()
+	for _, target := range append(badTargets, s.Proxy+companyInfo(realmOne), companyPath+"/companyinfo/1?a\tb") {
 		a, err := s.raw(s.rawGet(http.MethodGet, target))
 		if err != nil {
 			t.Errorf("%s: %v", target, err)
@@ -127,14 +165,7 @@ func TestTargets(t *testing.T) {
 	if n := s.Intuit.Counters().APIRequests; n != 0 {
 		t.Fatalf("%d requests went up: %+v", n, s.Intuit.APIRequests())
 	}
-
-	for _, target := range []string{
-		companyInfo(realmOne),
-		good + "/customer/1?minorversion=75&a=%41&b=%2F..%2f&c=;&d=+&e=/v3/company/" + realmTwo + "&f=%zz",
-		good + "/companyinfo/1?",
-		good + "/reports/ProfitAndLoss?start_date=2026-01-01",
-		good + "/companyinfo/~-_a.b",
-	} {
+	for _, target := range goodTargets {
 		s.Intuit.ResetCounters()
 		if _, err := s.raw(s.rawGet(http.MethodGet, target)); err != nil {
 			t.Errorf("%s: %v", target, err)

@@ -119,7 +119,7 @@ type Keeper struct {
 	ends        keyLocks
 	breakers    sync.Map // token URL to *breaker
 	heard       sync.Map // token URL to *witnesses
-	// statusPages are the providers', by URL.
+	// statusPages are the providers', by URL and named hosts.
 	statusPages sync.Map // string to *provider.StatusPage
 	// began is when this keeper began: it has seen nothing before.
 	began time.Time

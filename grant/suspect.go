@@ -16,6 +16,7 @@ package grant
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -140,13 +141,14 @@ func (k *Keeper) incident(ctx context.Context, in *Integration) *provider.Incide
 
 // statusPage returns the provider's status page, nil if it has none.
 func (k *Keeper) statusPage(in *Integration) *provider.StatusPage {
-	address := in.Client.Endpoints.StatusPage
+	address, named := in.Client.Endpoints.StatusPage, in.Client.Endpoints.Named
 	if address == "" {
 		return nil
 	}
-	v, ok := k.statusPages.Load(address)
+	key := address + " " + strings.Join(named, " ")
+	v, ok := k.statusPages.Load(key)
 	if !ok {
-		v, _ = k.statusPages.LoadOrStore(address, &provider.StatusPage{URL: address, Clock: k.clock})
+		v, _ = k.statusPages.LoadOrStore(key, &provider.StatusPage{URL: address, Named: named, Clock: k.clock})
 	}
 	return v.(*provider.StatusPage)
 }

@@ -42,8 +42,8 @@ type Client struct {
 	Scopes       []string
 	// Clock gives the times in Tokens; nil is the real one.
 	Clock clockwork.Clock
-	// HTTP carries the requests; nil is one NewTransport for the whole
-	// process.
+	// HTTP carries the requests; nil is a NewTransport that the whole process
+	// shares.
 	HTTP http.RoundTripper
 }
 
@@ -205,7 +205,7 @@ func (c *Client) now() time.Time {
 func (c *Client) carrier(header http.Header) *carrier {
 	base := c.HTTP
 	if base == nil {
-		base = sharedTransport()
+		base = sharedTransport(c.Endpoints.Named)
 	}
 	return &carrier{base: base, header: header, now: c.now}
 }

@@ -163,6 +163,9 @@ type Endpoints struct {
 	// APIs are the origins (scheme and host) of the provider's APIs by name.
 	// The name "" is the main one.
 	APIs map[string]string
+	// Named are the hosts among these that the operator has named himself, in
+	// order; they may have private addresses. See Dialer.
+	Named []string
 }
 
 // Target is what a request target means.

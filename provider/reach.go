@@ -68,7 +68,7 @@ func (c *Client) Reach(ctx context.Context, address string) (Reached, error) {
 	carrier := c.carrier(nil)
 	if c.HTTP == nil {
 		// A connection that is open already proves nothing about a new one.
-		transport := NewTransport()
+		transport := NewTransport(c.Endpoints.Named...)
 		transport.DisableKeepAlives = true
 		defer transport.CloseIdleConnections()
 		carrier.base = transport

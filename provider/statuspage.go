@@ -51,6 +51,8 @@ type Incident struct {
 type StatusPage struct {
 	// URL is the page's base URL.
 	URL string
+	// Named are the hosts that the operator has named: see Dialer.
+	Named []string
 	// Clock is the time by which answers age; nil is the real one.
 	Clock clockwork.Clock
 
@@ -62,16 +64,14 @@ type StatusPage struct {
 	err      error
 }
 
-// statusClient carries no credential, keeps no cookie and follows no redirect.
-var statusClient = sync.OnceValue(func() *http.Client {
-	transport := NewTransport()
-	transport.MaxIdleConnsPerHost = 1
+// client carries no credential, keeps no cookie and follows no redirect.
+func (p *StatusPage) client() *http.Client {
 	return &http.Client{
-		Transport:     transport,
+		Transport:     sharedTransport(p.Named),
 		Timeout:       statusTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-})
+}
 
 // Incident returns what is wrong at the provider now, nil if nothing is. It
 // takes at most 3 seconds. An error says that nothing is known, and is no
@@ -140,7 +140,7 @@ func (p *StatusPage) ask(ctx context.Context) (*Incident, error) {
 		return nil, errors.New("the status page's URL is not usable")
 	}
 	request.Header.Set("Accept", "application/json")
-	response, err := statusClient().Do(request)
+	response, err := p.client().Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("asking the status page: %w", cleanTransportError(err, p.URL, nil))
 	}

@@ -43,12 +43,13 @@ var errTooLong = errors.New("the answer is longer than 64 KiB")
 
 // NewTransport makes the transport for token endpoints: TLS 1.2 or newer, no
 // proxy from the environment, no transparent decompression, bounded in time,
-// header size and idle connections.
+// header size and idle connections. named are the hosts that the operator has
+// named: see Dialer.
 //
 // It speaks HTTP/1.1 only. A connection then carries one request at a time,
 // and its failure is a statement about this request.
-func NewTransport() *http.Transport {
-	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+func NewTransport(named ...string) *http.Transport {
+	dialer := &Dialer{Dialer: net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}, Named: named}
 	return &http.Transport{
 		Proxy:                  nil,
 		DialContext:            dialer.DialContext,
@@ -65,8 +66,19 @@ func NewTransport() *http.Transport {
 	}
 }
 
-// sharedTransport outlives every config, and with it the connections.
-var sharedTransport = sync.OnceValue(NewTransport)
+// sharedTransports outlive every config, and with them the connections: one
+// for each list of named hosts, so that no connection serves who may not dial
+// it.
+var sharedTransports sync.Map // string to *http.Transport
+
+func sharedTransport(named []string) *http.Transport {
+	key := strings.Join(named, " ")
+	v, ok := sharedTransports.Load(key)
+	if !ok {
+		v, _ = sharedTransports.LoadOrStore(key, NewTransport(named...))
+	}
+	return v.(*http.Transport)
+}
 
 // carrier carries one request and keeps what became of it. It never follows a
 // redirect.

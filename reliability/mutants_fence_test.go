@@ -63,5 +63,86 @@ func init() {
 			[]edit{{"caller_scope.go", "{ c.limits.underWay.Add(-1) }", "{}"}},
 			"caddytest", []string{"TestCallerConcurrency"},
 		},
+		{
+			"whatever a name leads to is dialled",
+			[]edit{{"provider/dialer.go", "		if outside(ip.Addr(), named) {\n", "		if _ = outside(ip.Addr(), named); true {\n"}},
+			"provider", []string{"TestRebinding"},
+		},
+		{
+			"an IPv4 address in IPv6 is not looked at",
+			[]edit{{"provider/dialer.go", "		if t.Contains(ip) {\n", "		if t.Contains(ip) && false {\n"}},
+			"provider", []string{"TestDialerRefusesAddresses"},
+		},
+		{
+			"a named host may be the metadata",
+			[]edit{{"provider/dialer.go", "slices.ContainsFunc(never, holds) {", "!named && slices.ContainsFunc(never, holds) {"}},
+			"provider", []string{"TestNamedHost"},
+		},
+		{
+			"all share the connections to named hosts",
+			[]edit{{"provider/transport.go", "	key := strings.Join(named, \" \")\n", "	key := strings.Join(named[:0], \" \")\n"}},
+			"provider", []string{"TestNamedHost"},
+		},
+		{
+			"the API is dialled by Go's own dialer",
+			[]edit{{"forward.go", "		DialContext:           dialer.DialContext,\n", "		DialContext:           dialer.Dialer.DialContext,\n"}},
+			".", []string{"TestUpstreamTransport"},
+		},
+		{
+			"a reverse_proxy takes the environment's proxy",
+			[]edit{{"reverseproxy.go", "		transport[\"network_proxy\"] = json.RawMessage(`{\"from\":\"none\"}`)\n", ""}},
+			".", []string{"TestEnvironmentNamesNoProxy"},
+		},
+		{
+			"the grammar lets dots through",
+			[]edit{{"provider/quickbooks/target.go", "			if !unreserved(c) || c == '.' {\n", "			if !unreserved(c) {\n"}},
+			"caddytest", []string{"TestTargets", "TestTargetsOverH2"},
+		},
+		{
+			"the grammar lets escapes through",
+			[]edit{{"provider/quickbooks/target.go", "func unreserved(c byte) bool {\n	return alphanumeric(c) ||", "func unreserved(c byte) bool {\n	return alphanumeric(c) || c == '%' ||"}},
+			"caddytest", []string{"TestTargets", "TestTargetsOverH2"},
+		},
+		{
+			"another path goes up than the one that was checked",
+			[]edit{{"forward.go", "path, query, marked := strings.Cut(r.RequestURI, \"?\")\n", "_, query, marked := strings.Cut(r.RequestURI, \"?\")\n\tpath := r.URL.Path + \"/\"\n"}},
+			"caddytest", []string{"TestTargets"},
+		},
+		{
+			"the Connection field also strips the token",
+			[]edit{{"transport.go", "	out.Header[\"Authorization\"] = []string{x.snapshot.Authorization().Reveal()}\n", "	if !slices.Contains(connectionNamed(req.Header), \"Authorization\") {\n		out.Header[\"Authorization\"] = []string{x.snapshot.Authorization().Reveal()}\n	}\n"},
+				{"transport.go", "\t\"io\"\n", "\t\"io\"\n\t\"slices\"\n"}},
+			"caddytest", []string{"TestConnectionLists"},
+		},
+		{
+			"what Connection lists goes up",
+			[]edit{{"header.go", "if named != nil && slices.Contains(named, name) {", "if false && slices.Contains(named, name) {"}},
+			"caddytest", []string{"TestConnectionLists", "TestHeadersUp"},
+		},
+		{
+			"a caller's Authorization in another spelling goes up",
+			[]edit{{"header.go", "strings.ContainsAny(name, \"_. \") && disguised(name)", "strings.ContainsAny(name, \" \") && disguised(name)"}},
+			"caddytest", []string{"TestHeadersUp", "TestFrames"},
+		},
+		{
+			"upgrades are passed on",
+			[]edit{{"handler.go", "	if len(r.Header[\"Upgrade\"]) > 0 {\n", "	if false {\n"}},
+			"caddytest", []string{"TestMethods"},
+		},
+		{
+			"TRACE and CONNECT are passed on",
+			[]edit{{"handler.go", "	default:\n		return methodNotAllowed(", "	case \"TRACE\", \"CONNECT\":\n	default:\n		return methodNotAllowed("}},
+			"caddytest", []string{"TestMethods", "TestFrames"},
+		},
+		{
+			"the path and the field may name different connections",
+			[]edit{{"handler.go", "case target.Connection != \"\" && target.Connection != named[0]:", "case false:"}},
+			"caddytest", []string{"TestConnectionField"},
+		},
+		{
+			"cookies go up",
+			[]edit{{"header.go", "\"Authorization\", connectionHeader, \"Cookie\", \"Expect\",", "\"Authorization\", connectionHeader, \"Expect\","}},
+			"caddytest", []string{"TestHeadersUp"},
+		},
 	}...)
 }

@@ -252,5 +252,12 @@ func FuzzTarget(f *testing.F) {
 		default:
 			t.Fatalf("%q: API %q", raw, target.API)
 		}
+		before := ""
+		if target.Connection != "" {
+			before = "/v3/company/" + target.Connection
+		}
+		if before+target.Resource != rawPath || target.Query != (target.API == Accounting && target.Resource == "/query") {
+			t.Fatalf("%q: resource %q, query %v", raw, target.Resource, target.Query)
+		}
 	})
 }
