@@ -83,7 +83,7 @@ var allMutants = []mutant{
 	{
 		"no detached context: a caller that hangs up takes the refresh along",
 		[]edit{
-			{"grant/flight.go", "	done    chan struct{}\n", "	done    chan struct{}\n	cancel  context.CancelFunc\n"},
+			{"grant/flight.go", "	done chan struct{}\n", "	done chan struct{}\n	cancel context.CancelFunc\n"},
 			{"grant/flight.go", "	defer cancel()\n	began", "	defer cancel()\n	f.cancel = cancel\n	began"},
 			{"grant/flight.go", "	case <-ctx.Done():\n", "	case <-ctx.Done():\n		f.cancel()\n"},
 		},
