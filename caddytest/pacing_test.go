@@ -153,3 +153,32 @@ func TestPacingFull(t *testing.T) {
 		})
 	}
 }
+
+// What is sent again counts twice, and a reload does not forget what was sent.
+func TestPacingCounts(t *testing.T) {
+	s := start(t, func(s *system) {
+		s.Paced = true
+		s.Sites[0].Options = []string{"pacing {", "per_minute 4", "wait 1s", "}"}
+	})
+	s.connect(realmOne)
+	c := client(t)
+	for range 2 { // one request, and one that is sent twice
+		if a := s.get(c, realmOne); a.Status != http.StatusOK {
+			t.Fatalf("%d %s", a.Status, a.Body)
+		}
+		s.Intuit.RevokeAccess(realmOne)
+	}
+	s.Sites[0].Options = append(s.Sites[0].Options, "return_urls https://app.example.com")
+	if err := s.load(); err != nil {
+		t.Fatal(err)
+	}
+	// Its first try is the fourth request; there is no room for the second.
+	for range 2 {
+		if a := s.get(c, realmOne); a.Status != http.StatusTooManyRequests || a.problem(t).Error != "rate_limited" {
+			t.Errorf("%d %s", a.Status, a.Body)
+		}
+	}
+	if n := s.Intuit.Counters().Refreshes; n != 2 {
+		t.Errorf("%d refreshes", n)
+	}
+}
