@@ -158,8 +158,8 @@ func (m metrics) collectCensus(to chan<- prometheus.Metric, k *grant.Keeper, int
 		for _, state := range grantStates {
 			to <- gauge(metricGrants, float64(one.States[state]), name, string(state))
 		}
-		if !one.NextEnd.IsZero() {
-			to <- gauge(metricNextEnd, float64(one.NextEnd.Unix()), name)
+		if ends := one.Next.AuthorizationExpiresAt; !ends.IsZero() {
+			to <- gauge(metricNextEnd, float64(ends.Unix()), name)
 		}
 		for i, before := range grant.WarnBefore() {
 			n := 0

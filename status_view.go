@@ -43,7 +43,12 @@ func (d *desk) list(w http.ResponseWriter, r *http.Request) {
 	view := pages.StatusView{Frame: d.frame(w, r), Filter: filter, Total: listing.Total}
 	view.Back = filter.Query()
 	view.Integrations = d.integrations(r.Context(), counts)
-	view.Alarms = d.alarms(listing.Damaged, view.Integrations)
+	census, err := d.keeper.Census(r.Context())
+	if err != nil {
+		d.storeFailed(w, r, err)
+		return
+	}
+	view.Alarms = append(d.alarms(listing.Damaged, view.Integrations), d.endings(census)...)
 	for i := range listing.Entries {
 		view.Connections = append(view.Connections, d.row(&listing.Entries[i]))
 	}
@@ -189,6 +194,43 @@ func (d *desk) alarms(damaged int, integrations []pages.Integration) []pages.Not
 	}
 	return alarms
 }
+
+// endings warn of authorizations that end soon, which no refresh prolongs.
+func (d *desk) endings(census grant.Census) (alarms []pages.Notice) {
+	for _, name := range slices.Sorted(maps.Keys(census.Integrations)) {
+		one := census.Integrations[name]
+		n := one.Ending[slices.Index(grant.WarnBefore(), endSoon)]
+		if n == 0 {
+			continue
+		}
+		who := one.Next.Connection
+		if one.Next.Account != "" {
+			who = one.Next.Account + " (" + who + ")"
+		}
+		left := one.Next.AuthorizationExpiresAt.Sub(time.Now())
+		tone := pages.ToneWarning
+		if left < endVerySoon {
+			tone = pages.ToneBad
+		}
+		alarms = append(alarms, pages.Notice{
+			Tone: tone, Title: fmt.Sprintf("%s: %s.", name, endingTitle(n)),
+			Text: fmt.Sprintf("The first is that of %s, on %s. No refresh prolongs it: have somebody of the company connect again before that.",
+				who, exactly(one.Next.AuthorizationExpiresAt)),
+		})
+	}
+	return alarms
+}
+
+func endingTitle(n int) string {
+	if n == 1 {
+		return "an authorization ends soon"
+	}
+	return count(n, "authorization") + " end soon"
+}
+
+// endVerySoon is when the end of an authorization is no longer a matter of
+// weeks.
+const endVerySoon = 7 * 24 * time.Hour
 
 func holdText(hold *tokenstore.Hold) string {
 	what := "It is not where it was when it was last in use"

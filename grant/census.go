@@ -33,9 +33,9 @@ type Census struct {
 type IntegrationCensus struct {
 	// States counts all connections by the state that people are told.
 	States map[tokenstore.State]int
-	// NextEnd is when the first of the authorizations that work will end, zero
-	// if no end is known.
-	NextEnd time.Time
+	// Next is the connection whose authorization will be the first to end, of
+	// those that work; the zero Entry if no end is known.
+	Next Entry
 	// Ending counts the authorizations that work and end within each of
 	// WarnBefore.
 	Ending []int
@@ -54,7 +54,7 @@ func (k *Keeper) Census(ctx context.Context) (Census, error) {
 		return Census{}, err
 	}
 	census := Census{Integrations: make(map[string]IntegrationCensus), Damaged: damaged}
-	now := k.clock.Now()
+	now, next := k.clock.Now(), make(map[string]*row)
 	for _, r := range order {
 		name := r.integration.Value()
 		one, known := census.Integrations[name]
@@ -64,8 +64,8 @@ func (k *Keeper) Census(ctx context.Context) (Census, error) {
 		state := r.standing.Value().state
 		one.States[state]++
 		if ends := timeOf(r.authorizationExpires); !ends.IsZero() && (state == tokenstore.StateConnected || state == tokenstore.StateSuspect) {
-			if one.NextEnd.IsZero() || ends.Before(one.NextEnd) {
-				one.NextEnd = ends
+			if first := next[name]; first == nil || r.authorizationExpires < first.authorizationExpires {
+				next[name] = r
 			}
 			for i, before := range warnBefore {
 				if ends.Sub(now) <= before {
@@ -73,6 +73,11 @@ func (k *Keeper) Census(ctx context.Context) (Census, error) {
 				}
 			}
 		}
+		census.Integrations[name] = one
+	}
+	for name, r := range next {
+		one := census.Integrations[name]
+		one.Next = r.entry()
 		census.Integrations[name] = one
 	}
 	return census, nil

@@ -259,10 +259,15 @@ func (c *company) dispatch() {
 	}
 }
 
+// second is a fifth longer than one: requests do not arrive as they were sent.
+// At QuickBooks that costs nothing in the long run, because 10 in 1.2 seconds
+// are the 500 of a minute.
+const second = 1200 * time.Millisecond
+
 // advance forgets what is too long ago to count.
 func (c *company) advance(now time.Duration) {
 	c.minute.advance(now, time.Minute)
-	c.second.advance(now, time.Second)
+	c.second.advance(now, second)
 }
 
 func (c *company) fits(more bool) bool {
@@ -285,5 +290,5 @@ func (c *company) take(more bool) {
 
 // room tells when n more requests may have begun, as far as is known now.
 func (c *company) room(n int, now time.Duration) time.Duration {
-	return max(c.minute.room(n, c.limits.PerMinute, now, time.Minute), c.second.room(n, c.limits.PerSecond, now, time.Second))
+	return max(c.minute.room(n, c.limits.PerMinute, now, time.Minute), c.second.room(n, c.limits.PerSecond, now, second))
 }

@@ -13,8 +13,9 @@
 // limitations under the License.
 
 // Package check validates the files of deploy/ with the code of the tools that
-// read them: BuildKit's parser and linter, Compose's loader, and the types of
-// Kubernetes' API, strictly. It is a module of its own, because these are large:
+// read them: BuildKit's parser and linter, Compose's loader, Prometheus' rule
+// engine, and the types of Kubernetes' API, strictly. It is a module of its
+// own, because these are large:
 //
 //	go test -C deploy/check .
 package check
