@@ -130,3 +130,29 @@ func TestIsolation(t *testing.T) {
 	t.Logf("%d companies, %d at once, %s: %d requests at Intuit, %d answered, %d refused in a row, %d of others' companies, %d refreshes",
 		companies, parallel, lasts, sent.Load(), served.Load(), refused.Load(), foreign.Load(), refreshed.Load())
 }
+
+// A grant of one environment is not used at the other's API, and is there
+// again when the setting is put back.
+func TestEnvironmentIsBound(t *testing.T) {
+	s := start(t)
+	s.connect(realmOne)
+	s.Intuit.ResetCounters()
+	c := client(t)
+	s.Sites[0].Options = []string{"environment sandbox"}
+	if err := s.load(); err != nil {
+		t.Fatal(err)
+	}
+	if a := s.get(c, realmOne); a.Status != http.StatusServiceUnavailable || a.problem(t).Error != "client_refused" {
+		t.Errorf("in another environment: %d %s", a.Status, a.Body)
+	}
+	if n := s.Intuit.Counters().APIRequests; n != 0 {
+		t.Errorf("%d requests went up", n)
+	}
+	s.Sites[0].Options = nil
+	if err := s.load(); err != nil {
+		t.Fatal(err)
+	}
+	if a := s.get(c, realmOne); a.Status != http.StatusOK {
+		t.Errorf("in its own again: %d %s", a.Status, a.Body)
+	}
+}

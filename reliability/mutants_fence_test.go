@@ -169,5 +169,10 @@ func init() {
 			[]edit{{"provider/quickbooks/scrub.go", "		if run(rest[4:], tokenByte) >= minRefresh {\n", "		if run(rest[4:], tokenByte) >= 10*minRefresh {\n"}},
 			"provider/quickbooks", []string{"FuzzScrub"},
 		},
+		{
+			"a token is sent to another environment",
+			[]edit{{"transport.go", "	if x.snapshot.Environment != x.integration.Environment {\n", "	if false {\n"}},
+			"caddytest", []string{"TestEnvironmentIsBound"},
+		},
 	}...)
 }
