@@ -43,7 +43,7 @@ var key = tokenstore.Key{Integration: "quickbooks", Connection: realm}
 
 // world is a keeper, its store and the Intuit it talks to.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	clock  clockwork.Clock
 	intuit *intuittest.Server
 	ring   *tokenstore.Keyring
@@ -56,7 +56,7 @@ type world struct {
 }
 
 // newWorld makes a world with one connection, whose access token is fresh.
-func newWorld(t *testing.T, clock clockwork.Clock, b intuittest.Behaviour) *world {
+func newWorld(t testing.TB, clock clockwork.Clock, b intuittest.Behaviour) *world {
 	t.Helper()
 	w := &world{t: t, clock: clock}
 	w.intuit = intuittest.NewServer(intuittest.Config{
@@ -203,7 +203,7 @@ func all[T any](n int, call func(i int) (T, error)) ([]T, []error) {
 	return results, errs
 }
 
-func wantReauthorization(t *testing.T, err error, cause tokenstore.Cause) *grant.ReauthorizationError {
+func wantReauthorization(t testing.TB, err error, cause tokenstore.Cause) *grant.ReauthorizationError {
 	t.Helper()
 	var e *grant.ReauthorizationError
 	if !errors.As(err, &e) {

@@ -122,7 +122,7 @@ func init() {
 		{
 			"a caller's Authorization in another spelling goes up",
 			[]edit{{"header.go", "strings.ContainsAny(name, \"_. \") && disguised(name)", "strings.ContainsAny(name, \" \") && disguised(name)"}},
-			"caddytest", []string{"TestHeadersUp", "TestFrames"},
+			".", []string{"TestUpstreamHeader", "FuzzHeader"},
 		},
 		{
 			"upgrades are passed on",
@@ -143,6 +143,36 @@ func init() {
 			"cookies go up",
 			[]edit{{"header.go", "\"Authorization\", connectionHeader, \"Cookie\", \"Expect\",", "\"Authorization\", connectionHeader, \"Expect\","}},
 			"caddytest", []string{"TestHeadersUp"},
+		},
+		{
+			"the token of the last request is used for the next one",
+			[]edit{
+				{"transport.go", "	\"strings\"\n	\"time\"\n", "	\"strings\"\n	\"sync/atomic\"\n	\"time\"\n"},
+				{"transport.go", "// send sends a request with a token,", "var kept atomic.Pointer[grant.Snapshot]\n\n// send sends a request with a token,"},
+				{"transport.go", "	if body.replayable {\n		x.snapshot, err = x.keeper.Token(", "	if x.snapshot = kept.Load(); x.snapshot != nil {\n	} else if body.replayable {\n		x.snapshot, err = x.keeper.Token("},
+				{"transport.go", "	header := upstreamHeader(req.Header)\n", "	kept.Store(x.snapshot)\n	header := upstreamHeader(req.Header)\n"},
+			},
+			"caddytest", []string{"TestIsolation"},
+		},
+		{
+			"any caller may use any company",
+			[]edit{{"caller.go", "	if c.all {\n", "	if true {\n"}},
+			"caddytest", []string{"TestIsolation", "TestForbidden"},
+		},
+		{
+			"a callback is taken from any browser",
+			[]edit{{"grant/callback.go", "	case !b.sameBrowser(cb.Cookie):\n", "	case false:\n"}},
+			"grant", []string{"FuzzCallback"},
+		},
+		{
+			"a refresh token in a refusal is not scrubbed",
+			[]edit{{"provider/quickbooks/scrub.go", "		if run(rest[4:], tokenByte) >= minRefresh {\n", "		if run(rest[4:], tokenByte) >= 10*minRefresh {\n"}},
+			"provider/quickbooks", []string{"FuzzScrub"},
+		},
+		{
+			"a token is sent to another environment",
+			[]edit{{"transport.go", "	if x.snapshot.Environment != x.integration.Environment {\n", "	if false {\n"}},
+			"caddytest", []string{"TestEnvironmentIsBound"},
 		},
 	}...)
 }

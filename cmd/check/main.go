@@ -23,6 +23,10 @@
 //	go run ./cmd/check -reproducible
 //
 // builds Caddy twice, in two places, and compares the results.
+//
+//	go run ./cmd/check -fuzz 60s
+//
+// runs each fuzz target for that long.
 package main
 
 import (
@@ -53,6 +57,9 @@ func main() {
 	work := func() error { return run(os.Args[1:]) }
 	if len(os.Args) == 2 && os.Args[1] == "-reproducible" {
 		work = reproducible
+	}
+	if len(os.Args) == 3 && os.Args[1] == "-fuzz" {
+		work = func() error { return fuzz(os.Args[2]) }
 	}
 	if err := work(); err != nil {
 		fmt.Fprintln(os.Stderr, "check:", err)
