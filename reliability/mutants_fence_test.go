@@ -149,7 +149,7 @@ func init() {
 			[]edit{
 				{"transport.go", "	\"strings\"\n	\"time\"\n", "	\"strings\"\n	\"sync/atomic\"\n	\"time\"\n"},
 				{"transport.go", "// send sends a request with a token,", "var kept atomic.Pointer[grant.Snapshot]\n\n// send sends a request with a token,"},
-				{"transport.go", "	if body.replayable {\n		x.snapshot, err = x.keeper.Token(", "	if x.snapshot = kept.Load(); x.snapshot != nil {\n	} else if body.replayable {\n		x.snapshot, err = x.keeper.Token("},
+				{"transport.go", "	if x.snapshot, err = x.keeper.TokenFor(ctx, x.key, least); err != nil {\n", "	if x.snapshot = kept.Load(); x.snapshot != nil {\n	} else if x.snapshot, err = x.keeper.TokenFor(ctx, x.key, least); err != nil {\n"},
 				{"transport.go", "	header := upstreamHeader(req.Header)\n", "	kept.Store(x.snapshot)\n	header := upstreamHeader(req.Header)\n"},
 			},
 			"caddytest", []string{"TestIsolation"},
