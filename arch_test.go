@@ -67,6 +67,7 @@ var rooms = map[string]room{
 	"cmd/caddy":            {ours: []string{"."}, caddy: true},
 	"cmd/check":            {standard: true},
 	"cmd/docs":             {standard: true},
+	"bench":                {ours: []string{"tokenstore", "tokenstore/badger", "secret"}},
 }
 
 // onlyFrom says which files alone may import a folder.
