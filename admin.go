@@ -51,6 +51,7 @@ var adminEndpoints = map[string]struct {
 	"backup":       {http.MethodGet, (*adminAPI).backup},
 	"doctor":       {http.MethodGet, (*adminAPI).doctor},
 	"recheck":      {http.MethodPost, (*adminAPI).recheck},
+	"rebind":       {http.MethodPost, (*adminAPI).rebind},
 	"rekey":        {http.MethodPost, (*adminAPI).rekey},
 	"resume":       {http.MethodPost, (*adminAPI).resume},
 

@@ -25,6 +25,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/freshbearer/freshbearer/audit"
+	"github.com/freshbearer/freshbearer/grant"
 )
 
 // rekeyed is a line of the answer of rekey. The last one has Keys or Error; the
@@ -57,10 +58,9 @@ func (a *adminAPI) rekey(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	app := inForce()
-	if app == nil || app.running.Load() != k {
-		return caddy.APIError{HTTPStatus: http.StatusConflict,
-			Err: fmt.Errorf("the running configuration does not use token store %s, so it does not say which key is its first", identity)}
+	app, err := inForceOn(k, identity)
+	if err != nil {
+		return err
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	line := rekeyed{Store: identity}
@@ -83,6 +83,17 @@ func (a *adminAPI) rekey(w http.ResponseWriter, r *http.Request) error {
 	// A client that is gone gets no second answer.
 	_ = out.Encode(line)
 	return nil
+}
+
+// inForceOn returns the app of the configuration in force, if it uses the
+// keeper.
+func inForceOn(k *grant.Keeper, identity string) (*App, error) {
+	app := inForce()
+	if app == nil || app.running.Load() != k {
+		return nil, caddy.APIError{HTTPStatus: http.StatusConflict,
+			Err: fmt.Errorf("the running configuration does not use token store %s, so it does not say what is to be done with it", identity)}
+	}
+	return app, nil
 }
 
 // inForce returns the app of the configuration in force, nil if it has none.

@@ -142,6 +142,8 @@ func (x *exchange) unavailable(e *grant.UnavailableError) *problem {
 			p.Detail = fmt.Sprintf("The provider refuses this connection's grant while it has an incident (%s; see %s). "+
 				"Nobody has to reconnect; try again later.", e.Incident.Name, e.Incident.URL)
 		}
+	case grant.ReasonHosts:
+		p.Kind = kindHosts
 	case grant.ReasonHold:
 		p.Kind = kindHold
 	case grant.ReasonTooSoon:

@@ -108,6 +108,9 @@ func (c *Caller) unmarshalScope(d *caddyfile.Dispenser, option string) error {
 		if len(args) != 0 {
 			return d.ArgErr()
 		}
+		if c.ReadOnly {
+			return d.Err("read_only is already set")
+		}
 		c.ReadOnly = true
 	case "paths":
 		if c.Paths != nil {

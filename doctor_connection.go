@@ -61,6 +61,9 @@ func (c *census) connection(r *tokenstore.Record) finding {
 	case r.Environment != "" && r.Environment != in.Environment:
 		return fault(check, subject, fmt.Sprintf("%s; it was authorized in the environment %s, and the integration's is %s", text, r.Environment, in.Environment),
 			"put the environment back, or: "+reconnect)
+	case in.unbound(r) != "":
+		return fault(check, subject, text+"; the configuration sends tokens to "+in.unbound(r)+", which its tokens are not bound to",
+			"correct the host, or if it is meant, run: caddy freshbearer rebind")
 	case r.State == tokenstore.StateSuspect:
 		return warning(check, subject, text, "nothing: it is tried again by itself, and either works again or is pronounced dead within a day")
 	case !r.AuthorizationExpiresAt.IsZero() && r.AuthorizationExpiresAt.Sub(c.now) < endSoon:

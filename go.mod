@@ -13,6 +13,8 @@ require (
 	github.com/prometheus/client_golang v1.24.1 // metrics; Caddy's own
 	github.com/prometheus/client_model v0.6.3 // only in tests: reads what is scraped
 	github.com/prometheus/common v0.71.0 // only in tests: reads what is scraped
+	github.com/quic-go/qpack v0.6.0 // only in tests: HTTP/3 frames
+	github.com/quic-go/quic-go v0.63.0 // only in tests: HTTP/3 frames; Caddy's own
 	github.com/rogpeppe/go-internal v1.16.0 // only in tests: scripts that run the commands
 	github.com/spf13/cobra v1.10.2 // subcommands; Caddy's own
 	github.com/standard-webhooks/standard-webhooks/libraries v0.0.1 // signs webhooks; the standard's own library, which needs nothing else
@@ -24,6 +26,7 @@ require (
 	go.yaml.in/yaml/v3 v3.0.5 // only in tests: reads the files of deploy/; Caddy has it too
 	golang.org/x/net v0.60.0 // only in tests: reads pages as browsers do
 	golang.org/x/oauth2 v0.37.0 // OAuth 2.0 on the wire
+	golang.org/x/sync v0.24.0 // a bounded group
 	golang.org/x/sys v0.48.0 // free space, file locks and preallocation of the token store
 	golang.org/x/time v0.16.0 // rate limits of callers; Caddy has it too
 	google.golang.org/protobuf v1.36.12 // the list of Badger's tables
@@ -110,8 +113,6 @@ require (
 	github.com/pkg/errors v0.9.1 // indirect
 	github.com/prometheus/otlptranslator v1.0.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
-	github.com/quic-go/qpack v0.6.0 // indirect
-	github.com/quic-go/quic-go v0.63.0 // indirect
 	github.com/rs/xid v1.6.0 // indirect
 	github.com/russross/blackfriday/v2 v2.1.0 // indirect
 	github.com/shopspring/decimal v1.4.0 // indirect
@@ -168,7 +169,6 @@ require (
 	golang.org/x/crypto v0.57.0 // indirect
 	golang.org/x/crypto/x509roots/fallback v0.0.0-20261030153154-30a33513ff6d // indirect
 	golang.org/x/exp v0.0.0-20260908205506-85c1c2202aba // indirect
-	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/term v0.46.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
 	golang.org/x/tools v0.50.0 // indirect

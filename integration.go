@@ -118,6 +118,10 @@ type Integration struct {
 	redirect *url.URL
 	returns  map[string]struct{}
 	limits   pace.Limits
+	// own are the origins that the provider takes tokens at, hosts those beside
+	// them that the configuration sends tokens to.
+	own   map[string]bool
+	hosts []string
 	// requests and pacer are set when the app has its keeper.
 	requests *requestMeter
 	pacer    *pace.Pacer
@@ -243,6 +247,10 @@ func (in *Integration) defaults() error {
 // them.
 func (in *Integration) endpoints(repl *caddy.Replacer) (provider.Endpoints, error) {
 	e := in.provider.Endpoints(in.Environment)
+	in.own = make(map[string]bool)
+	for origin := range tokenOrigins(e) {
+		in.own[origin] = true
+	}
 	for _, override := range []struct {
 		setting, from string
 		to            *string
@@ -300,6 +308,9 @@ func (in *Integration) endpoints(repl *caddy.Replacer) (provider.Endpoints, erro
 	}
 	slices.Sort(e.Named)
 	e.Named = slices.Compact(e.Named)
+	for origin := range tokenOrigins(e) {
+		in.sendsTo(origin)
+	}
 	return e, nil
 }
 
@@ -351,6 +362,7 @@ func (in *Integration) forKeeper(k *grant.Keeper, em *emitter) *grant.Integratio
 		Environment:   in.Environment,
 		Client:        in.client,
 		RefreshBefore: time.Duration(in.RefreshBefore),
+		Hosts:         in.hosts,
 	}
 }
 

@@ -46,6 +46,7 @@ const (
 	kindRateLimited
 	kindCallerLimited
 	kindOutOfScope
+	kindHosts
 )
 
 // The Fault types that Intuit uses. The .NET SDK chooses its exception by them.
@@ -155,6 +156,11 @@ var problemKinds = [...]struct {
 		503, "on_hold", "On hold", faultService, "proxy_configuration_error",
 		"This proxy's token store was restored from a backup, or copied. No token is refreshed until its operator has made sure that " +
 			"no other copy is in use, and has run: caddy freshbearer resume. The connection is not lost.",
+	},
+	kindHosts: {
+		503, "host_unconfirmed", "Host unconfirmed", faultService, "proxy_configuration_error",
+		"This proxy is configured to send tokens to a host that this connection's tokens are not bound to. None is sent until its operator " +
+			"has made sure that the host is meant, and has run: caddy freshbearer rebind. The connection is not lost.",
 	},
 	kindTooSoon: {
 		429, "too_soon", "Too soon", faultService, "http_request_denied",

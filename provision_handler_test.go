@@ -100,6 +100,7 @@ func TestDirectiveProvisionErrors(t *testing.T) {
 		"fastcgi": {"freshbearer quickbooks\n", "freshbearer quickbooks {\n\t\treverse_proxy 127.0.0.1:9000 {\n\t\t\ttransport fastcgi\n\t\t}\n\t}\n",
 			"; leave it out, or use the settings of `transport http`"},
 		"plain http": {"freshbearer quickbooks\n", "freshbearer quickbooks {\n\t\treverse_proxy http://a.example.com\n\t}\n", `: upstream "a.example.com:80" must be https://: a token would be sent in the clear`},
+		"unverified": {"freshbearer quickbooks\n", "freshbearer quickbooks {\n\t\treverse_proxy https://a.example.com {\n\t\t\ttransport http {\n\t\t\t\ttls_insecure_skip_verify\n\t\t\t}\n\t\t}\n\t}\n", `: upstream "a.example.com:443": tls_insecure_skip_verify would send tokens to whoever answers; trust its certificate with tls_trust_pool`},
 		"dynamic":    {"freshbearer quickbooks\n", "freshbearer quickbooks {\n\t\treverse_proxy {\n\t\t\tdynamic a example.com 443\n\t\t}\n\t}\n", ": dynamic upstreams are refused: where tokens go must be known in advance"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -38,6 +38,9 @@ func (h *Handler) provisionReverseProxy(ctx caddy.Context) error {
 	if h.ReverseProxyRaw, h.origins, err = takeOver(h.ReverseProxyRaw, api); err != nil {
 		return fmt.Errorf("reverse_proxy: %w", err)
 	}
+	for origin := range h.origins {
+		h.integration.sendsTo(normalOrigin(origin))
+	}
 	module, err := ctx.LoadModule(h, "ReverseProxyRaw")
 	if err != nil {
 		return fmt.Errorf("reverse_proxy: %w", err)
@@ -100,8 +103,14 @@ func takeOver(raw json.RawMessage, api *url.URL) (json.RawMessage, map[string]st
 		}
 	}
 	scheme := "http"
-	if transport["tls"] != nil {
+	var verification struct {
+		Off bool `json:"insecure_skip_verify"`
+	}
+	if t := transport["tls"]; t != nil {
 		scheme = "https"
+		if err := json.Unmarshal(t, &verification); err != nil {
+			return nil, nil, fmt.Errorf("transport tls: %w", err)
+		}
 	}
 	origins := make(map[string]struct{}, len(upstreams))
 	for _, u := range upstreams {
@@ -111,6 +120,9 @@ func takeOver(raw json.RawMessage, api *url.URL) (json.RawMessage, map[string]st
 		}
 		if scheme == "http" && !loopback(host) {
 			return nil, nil, fmt.Errorf("upstream %q must be https://: a token would be sent in the clear", u.Dial)
+		}
+		if verification.Off && !loopback(host) {
+			return nil, nil, fmt.Errorf("upstream %q: tls_insecure_skip_verify would send tokens to whoever answers; trust its certificate with tls_trust_pool", u.Dial)
 		}
 		origins[scheme+"://"+u.Dial] = struct{}{}
 	}

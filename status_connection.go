@@ -157,6 +157,12 @@ func differences(in *Integration, r *tokenstore.Record) []pages.Notice {
 			Text: "It was authorized in the environment " + r.Environment + ", and the integration's is " + in.Environment + ". Put the former back, or reconnect it.",
 		})
 	}
+	if host := in.unbound(r); host != "" {
+		found = append(found, pages.Notice{
+			Tone: pages.ToneBad, Title: "Another host.",
+			Text: "The configuration sends tokens to " + host + ", which its tokens are not bound to. Correct the host, or if it is meant, run: caddy freshbearer rebind.",
+		})
+	}
 	return found
 }
 

@@ -167,6 +167,7 @@ var outcomes = map[string]pages.Notice{
 	string(grant.ReasonStorage):       {Tone: pages.ToneBad, Title: "Storage.", Text: "was left as it is: the token store cannot be read or written. Caddy's log says why."},
 	string(grant.ReasonSuspect):       {Tone: pages.ToneWarning, Title: "Refused, but not believed yet.", Text: "is refused by the provider, but there is reason not to believe that. It is tried again by itself."},
 	string(grant.ReasonSlow):          {Tone: pages.ToneWarning, Title: "It takes long.", Text: "is being asked about. Load this page again in a moment."},
+	string(grant.ReasonHosts):         {Tone: pages.ToneBad, Title: "Host unconfirmed.", Text: "was not asked about: the configuration sends tokens to a host that this connection's are not bound to. If it is meant, run: caddy freshbearer rebind."},
 	string(grant.ReasonHold):          {Tone: pages.ToneBad, Title: "On hold.", Text: "was not asked about, because the token store is on hold."},
 	string(grant.ReasonTooSoon):       {Tone: pages.ToneWarning, Title: "A moment, please.", Text: "was refreshed by hand less than a minute ago."},
 	string(grant.ReasonClosed):        {Tone: pages.ToneWarning, Title: "Stopping.", Text: "was not asked about, because Caddy is stopping or reloading. Try again."},

@@ -84,6 +84,10 @@ func (x *exchange) send(req *http.Request, next http.RoundTripper) (*http.Respon
 			"the connection was authorized in environment %q, and the integration is now in %q: its token is for another host",
 			x.snapshot.Environment, x.integration.Environment)}
 	}
+	if err := x.snapshot.Bound(x.integration.hosts); err != nil {
+		closeBody(req)
+		return nil, err
+	}
 	header := upstreamHeader(req.Header)
 	resp, err := next.RoundTrip(x.outgoing(req, header, body))
 	if err != nil {

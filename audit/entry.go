@@ -51,6 +51,8 @@ const (
 	Resumed  Action = "resumed"
 	BackedUp Action = "backed_up"
 	Rekeyed  Action = "rekeyed"
+	// Rebound: tokens were bound to the hosts that are configured, Count of them.
+	Rebound Action = "rebound"
 	// Opened: the store was opened. The outcome says if it was on hold, as it
 	// is after a restore.
 	Opened Action = "opened"

@@ -30,10 +30,13 @@ import (
 
 func withH2C(s *system) { s.Globals = append(s.Globals, "servers {", "\tprotocols h1 h2c", "}") }
 
-// frames sends one HTTP/2 request as frames, which nothing on this side of the
+// frames sends one HTTP/2 request, or HTTP/3 of a system with it, as frames, which nothing on this side of the
 // wire looks at, and returns the answer's status; 0 is none.
 func (s *system) frames(fields [][2]string, body string) int {
 	s.t.Helper()
+	if s.quic != "" {
+		return s.quicFrames(fields, body)
+	}
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.Proxy, "http://"))
 	if err != nil {
 		s.t.Fatal(err)
@@ -84,15 +87,22 @@ func (s *system) frames(fields [][2]string, body string) int {
 
 // pseudo are the fields of a request that is as it should be.
 func (s *system) pseudo(method, path string) [][2]string {
+	scheme, authority, _ := strings.Cut(s.Proxy, "://")
+	if s.quic != "" {
+		scheme, authority = "https", s.quic
+	}
 	return [][2]string{
-		{":method", method}, {":scheme", "http"}, {":authority", strings.TrimPrefix(s.Proxy, "http://")}, {":path", path},
+		{":method", method}, {":scheme", scheme}, {":authority", authority}, {":path", path},
 		{"authorization", strings.TrimPrefix(s.bearer(), "Authorization: ")},
 	}
 }
 
-// The targets over HTTP/2, where no parser of lines stands in between.
-func TestTargetsOverH2(t *testing.T) {
-	s := start(t, withH2C)
+// The targets over HTTP/2 and HTTP/3, where no parser of lines stands in
+// between.
+func TestTargetsOverH2(t *testing.T) { targetsInFrames(t, start(t, withH2C)) }
+func TestTargetsOverH3(t *testing.T) { targetsInFrames(t, start(t, withH3)) }
+
+func targetsInFrames(t *testing.T, s *system) {
 	s.connect(realmOne)
 	s.connect(realmTwo)
 	s.Intuit.ResetCounters()
@@ -118,10 +128,12 @@ func TestTargetsOverH2(t *testing.T) {
 	}
 }
 
-// What HTTP/2 forbids, and what HTTP/1.1 would read as something else, does not
-// go up.
-func TestFrames(t *testing.T) {
-	s := start(t, withH2C)
+// What HTTP/2 and HTTP/3 forbid, and what HTTP/1.1 would read as something else,
+// does not go up.
+func TestFrames(t *testing.T)       { oddFrames(t, start(t, withH2C)) }
+func TestFramesOverH3(t *testing.T) { oddFrames(t, start(t, withH3)) }
+
+func oddFrames(t *testing.T, s *system) {
 	s.connect(realmOne)
 	s.connect(realmTwo)
 	grant, _ := s.Intuit.Tokens(realmOne)

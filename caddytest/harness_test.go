@@ -96,6 +96,10 @@ type system struct {
 	Key    string
 
 	secrets []string
+	// More are further site blocks.
+	More string
+	// quic is the first site's address for HTTP/3, if it has one.
+	quic string
 	// loadedAt is when the last load ended.
 	loadedAt time.Time
 }
@@ -146,7 +150,7 @@ var caddyfile = template.Must(template.New("Caddyfile").Parse(`{
 {{end}}	}
 {{else}}	respond 404
 {{end}}}
-{{end}}`))
+{{end}}{{.More}}`))
 
 // newSystem prepares a system with one site and one caller, who may use all
 // connections. It is started with load.

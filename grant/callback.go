@@ -348,6 +348,7 @@ func (k *Keeper) install(
 func (k *Keeper) authorize(r *tokenstore.Record, in *Integration, tokens *provider.Tokens, account provider.Account) {
 	now := k.clock.Now()
 	r.Provider, r.Environment, r.ClientID = in.Provider, in.Environment, in.Client.ClientID
+	r.Hosts = in.Hosts
 	r.Account = account.Name
 	r.Scopes = slices.Clone(in.Client.Scopes)
 	r.Epoch++

@@ -199,7 +199,7 @@ func (c *connection) failed(now time.Time, reason Reason, wait time.Duration, er
 		wait = backoffFirst/2 + time.Duration(rand.Int64N(int64(most)))
 	}
 	c.failure = &UnavailableError{Reason: reason, Err: err}
-	if reason != ReasonClientRefused {
+	if reason != ReasonClientRefused && reason != ReasonHosts {
 		c.failure.RetryAfter = wait
 	}
 	c.notBefore.Store(now.Add(wait).UnixNano())

@@ -228,6 +228,9 @@ func (k *Keeper) revoke(ctx context.Context, r *tokenstore.Record, token secret.
 		// Its refusal of somebody else's token would read as "already gone".
 		return errors.New("the grant was issued to another client id")
 	}
+	if err := bound(r.Hosts, in.Hosts); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, revokeLimit)
 	defer cancel()
 	if err := in.Client.Revoke(ctx, token); err != nil && !errors.Is(err, provider.ErrAlreadyRevoked) {

@@ -63,6 +63,9 @@ const (
 	// ReasonHold: the store is on hold (see tokenstore.Hold), so nothing is
 	// refreshed. Waiting does not help; the operator must act.
 	ReasonHold Reason = "on_hold"
+	// ReasonHosts: the configuration would send the grant's tokens to a host that
+	// they are not bound to. Waiting does not help; the operator must act.
+	ReasonHosts Reason = "host_unconfirmed"
 	// ReasonTooSoon: the grant was refreshed by hand a moment ago.
 	ReasonTooSoon Reason = "too_soon"
 	// ReasonClosed: the process is stopping.

@@ -44,6 +44,9 @@ type Integration struct {
 	Environment string
 	// Client talks to the provider in the name of the registration.
 	Client *provider.Client
+	// Hosts are the origins, beside the provider's own in that environment, that
+	// the configuration sends tokens to.
+	Hosts []string
 	// RefreshBefore is how long before its end an access token is refreshed in
 	// the background. It is bounded to a sixth of the token's life.
 	RefreshBefore time.Duration
@@ -240,6 +243,7 @@ func (k *Keeper) mergeIntegrations() {
 	k.integrations.Store(&merged)
 	// What the provider refused the former client may not be refused this one.
 	k.tryAgain(ReasonClientRefused)
+	k.tryAgain(ReasonHosts)
 }
 
 func (k *Keeper) integration(name string) *Integration {

@@ -49,6 +49,10 @@ func (k *Keeper) refresh(ctx context.Context, c *connection, again recheck) (*Sn
 		return nil, c.failed(k.clock.Now(), ReasonClientRefused, backoffFirst,
 			fmt.Errorf("integration %q is not configured", record.Integration))
 	}
+	if err := bound(record.Hosts, in.Hosts); err != nil {
+		k.logger.Error("refresh not started: "+err.Error(), k.fields(record)...)
+		return nil, c.failed(k.clock.Now(), ReasonHosts, clientRefusedPause, err)
+	}
 
 	b := k.breaker(in)
 	if err := k.admit(ctx, b, in); err != nil {

@@ -41,6 +41,8 @@ type Snapshot struct {
 	// Environment and ClientID say where the grant was issued, and to whom.
 	Environment string
 	ClientID    string
+	// hosts are those of the record.
+	hosts []string
 	// RefusedClient is the client id that the provider refused it with, if the
 	// grant belongs to another one.
 	RefusedClient string
@@ -137,6 +139,7 @@ func newSnapshot(r *tokenstore.Record, refreshBefore time.Duration, previous *Sn
 
 		Environment: r.Environment,
 		ClientID:    r.ClientID,
+		hosts:       r.Hosts,
 
 		RefusedClient: r.RefusedClient,
 

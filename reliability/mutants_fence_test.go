@@ -94,14 +94,34 @@ func init() {
 			".", []string{"TestEnvironmentNamesNoProxy"},
 		},
 		{
+			"a refresh token goes to any host that is configured",
+			[]edit{{"grant/refresh.go", "	if err := bound(record.Hosts, in.Hosts); err != nil {\n", "	if err := bound(in.Hosts, in.Hosts); err != nil {\n"}},
+			"grant", []string{"TestTokensAreBoundToTheirHosts", "TestRebind"},
+		},
+		{
+			"an access token goes to any API that is configured",
+			[]edit{{"transport.go", "	if err := x.snapshot.Bound(x.integration.hosts); err != nil {\n", "	if err := x.snapshot.Bound(nil); err != nil {\n"}},
+			"caddytest", []string{"TestHostIsBound"},
+		},
+		{
+			"an authorization binds to nothing",
+			[]edit{{"grant/callback.go", "	r.Hosts = in.Hosts\n", ""}},
+			"caddytest", []string{"TestHostIsBound"},
+		},
+		{
+			"an upstream's certificate need not be right",
+			[]edit{{"reverseproxy.go", "if verification.Off && !loopback(host) {", "if false && !loopback(host) {"}},
+			".", []string{"TestDirectiveProvisionErrors"},
+		},
+		{
 			"the grammar lets dots through",
 			[]edit{{"provider/quickbooks/target.go", "			if !unreserved(c) || c == '.' {\n", "			if !unreserved(c) {\n"}},
-			"caddytest", []string{"TestTargets", "TestTargetsOverH2"},
+			"caddytest", []string{"TestTargets", "TestTargetsOverH2", "TestTargetsOverH3"},
 		},
 		{
 			"the grammar lets escapes through",
 			[]edit{{"provider/quickbooks/target.go", "func unreserved(c byte) bool {\n	return alphanumeric(c) ||", "func unreserved(c byte) bool {\n	return alphanumeric(c) || c == '%' ||"}},
-			"caddytest", []string{"TestTargets", "TestTargetsOverH2"},
+			"caddytest", []string{"TestTargets", "TestTargetsOverH2", "TestTargetsOverH3"},
 		},
 		{
 			"another path goes up than the one that was checked",

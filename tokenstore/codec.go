@@ -38,6 +38,7 @@ type wireRecord struct {
 	Provider    string   `json:"provider,omitempty"`
 	Environment string   `json:"environment,omitempty"`
 	ClientID    string   `json:"client_id,omitempty"`
+	Hosts       []string `json:"hosts,omitempty"`
 	Owner       string   `json:"owner,omitempty"`
 	Account     string   `json:"account,omitempty"`
 	Scopes      []string `json:"scopes,omitempty"`
@@ -86,6 +87,7 @@ func encodeRecord(r *Record) ([]byte, error) {
 		Provider:               r.Provider,
 		Environment:            r.Environment,
 		ClientID:               r.ClientID,
+		Hosts:                  r.Hosts,
 		Owner:                  r.Owner,
 		Account:                r.Account,
 		Scopes:                 r.Scopes,
@@ -144,6 +146,7 @@ func decodeRecord(payload []byte) (*Record, error) {
 		Provider:               w.Provider,
 		Environment:            w.Environment,
 		ClientID:               w.ClientID,
+		Hosts:                  w.Hosts,
 		Owner:                  w.Owner,
 		Account:                w.Account,
 		Scopes:                 w.Scopes,

@@ -80,6 +80,10 @@ type Record struct {
 	Provider    string
 	Environment string
 	ClientID    string
+	// Hosts are the origins, beside the provider's own, that the grant's tokens
+	// may be sent to: those that were configured when a human authorized it, or
+	// the operator confirmed them.
+	Hosts []string
 
 	// Owner is the caller whose link created the connection; empty if the
 	// operator did.
