@@ -230,6 +230,7 @@ func (x *exchange) entitled(ctx context.Context) error {
 		return x.forbidden()
 	}
 	if !x.caller.mayUse(x.key.Connection, snap.Owner) {
+		x.keeper.LookInVain(ctx, x.key)
 		return x.forbidden()
 	}
 	return nil

@@ -187,8 +187,7 @@ func readBody(req *http.Request, limit int64) (*requestBody, error) {
 	var held []byte
 	var err error
 	if req.ContentLength > 0 {
-		held = make([]byte, req.ContentLength)
-		_, err = io.ReadFull(req.Body, held)
+		held, err = readGrowing(req.Body, int(req.ContentLength))
 	} else {
 		held, err = io.ReadAll(io.LimitReader(req.Body, limit+1))
 	}
@@ -204,6 +203,25 @@ func readBody(req *http.Request, limit int64) (*requestBody, error) {
 	}
 	closeBody(req)
 	return &requestBody{replayable: true, held: held}, nil
+}
+
+// bodyFirst is how much memory a body gets before any of it has come.
+const bodyFirst = 64 << 10
+
+// readGrowing reads n bytes. The memory grows with what has come: a caller that
+// only promises long bodies must not take it.
+func readGrowing(body io.Reader, n int) ([]byte, error) {
+	held := make([]byte, 0, min(n, bodyFirst))
+	for {
+		come, err := io.ReadFull(body, held[len(held):cap(held)])
+		held = held[:len(held)+come]
+		if err != nil || len(held) == n {
+			return held, err
+		}
+		larger := make([]byte, len(held), min(n, 4*len(held)))
+		copy(larger, held)
+		held = larger
+	}
 }
 
 // attach gives the request its own reader of the body.

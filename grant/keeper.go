@@ -340,6 +340,14 @@ func (k *Keeper) Peek(ctx context.Context, key tokenstore.Key) (*Snapshot, error
 	return c.snapshot.Load(), nil
 }
 
+// LookInVain takes as long as Peek does for a connection that does not exist.
+// Who may not use one that does must not learn of it by the time that the
+// answer takes.
+func (k *Keeper) LookInVain(ctx context.Context, key tokenstore.Key) {
+	key.Connection += " "
+	_, _ = k.connection(ctx, key)
+}
+
 // begin takes a lease on the store for work that must not find it closed.
 func (k *Keeper) begin() error {
 	k.closeMu.Lock()

@@ -67,7 +67,7 @@ func TestDeadGrant(t *testing.T) {
 					t.Fatalf("the error does not say enough: %+v", e)
 				}
 			}
-			for range 1000 {
+			for range 12000 { // 60,000 in all
 				_, err := w.keeper.Token(t.Context(), key)
 				wantReauthorization(t, err, c.cause)
 			}

@@ -114,6 +114,16 @@ func init() {
 			".", []string{"TestDirectiveProvisionErrors"},
 		},
 		{
+			"a promised body takes its memory at once",
+			[]edit{{"transport.go", "held := make([]byte, 0, min(n, bodyFirst))", "held := make([]byte, 0, n)"}},
+			"caddytest", []string{"TestSlowBodies"},
+		},
+		{
+			"strangers are looked at after the company",
+			[]edit{{"handler.go", "	if caller == nil {\n		return nil, unauthorized()\n	}\n	return caller, caller.enter(time.Now())\n", "	if caller == nil {\n		if k, err := h.app.keeper(); err == nil {\n			_, _ = k.Peek(r.Context(), h.integration.key(r.RequestURI))\n		}\n		return nil, unauthorized()\n	}\n	return caller, caller.enter(time.Now())\n"}},
+			"caddytest", []string{"TestStrangersCostNothing", "TestWrongKey"},
+		},
+		{
 			"the grammar lets dots through",
 			[]edit{{"provider/quickbooks/target.go", "			if !unreserved(c) || c == '.' {\n", "			if !unreserved(c) {\n"}},
 			"caddytest", []string{"TestTargets", "TestTargetsOverH2", "TestTargetsOverH3"},
