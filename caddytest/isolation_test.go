@@ -49,6 +49,7 @@ func TestIsolation(t *testing.T) {
 	}
 	var owners []*caller
 	s := start(t, func(s *system) {
+		s.Admin = freeAddress(t)
 		config := intuittest.Config{
 			ClientID: intuittest.DefaultClientID, ClientSecret: intuittest.DefaultClientSecret, History: 200000,
 		}
@@ -126,6 +127,24 @@ func TestIsolation(t *testing.T) {
 	}
 	if served.Load() == 0 || foreign.Load() == 0 || refreshed.Load() == 0 {
 		t.Error("nothing was shown")
+	}
+	// The metrics do not grow with the companies, and name none.
+	series := 0
+	for name, family := range s.scrape(c) {
+		if !strings.HasPrefix(name, "caddy_freshbearer_") {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			series += max(1, len(m.GetHistogram().GetBucket()))
+			for _, label := range m.GetLabel() {
+				if owner[label.GetValue()] != nil {
+					t.Errorf("%s names a company: %s", name, label)
+				}
+			}
+		}
+	}
+	if series > 200 {
+		t.Errorf("%d series of metrics", series)
 	}
 	t.Logf("%d companies, %d at once, %s: %d requests at Intuit, %d answered, %d refused in a row, %d of others' companies, %d refreshes",
 		companies, parallel, lasts, sent.Load(), served.Load(), refused.Load(), foreign.Load(), refreshed.Load())
