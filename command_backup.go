@@ -79,7 +79,7 @@ Exit code: 0 if the backup is complete, 1 if there is none.`,
 			if err != nil {
 				return errors.Join(ctx.Err(), err)
 			}
-			_, err = fmt.Fprintf(told, "backed up %s to %s\n", count(int(info.Connections), "connection"), to)
+			_, err = fmt.Fprintf(told, "backed up %s to %s\n", count(info.Connections, "connection"), to)
 			return err
 		},
 	}

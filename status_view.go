@@ -207,7 +207,7 @@ func (d *desk) endings(census grant.Census) (alarms []pages.Notice) {
 		if one.Next.Account != "" {
 			who = one.Next.Account + " (" + who + ")"
 		}
-		left := one.Next.AuthorizationExpiresAt.Sub(time.Now())
+		left := time.Until(one.Next.AuthorizationExpiresAt)
 		tone := pages.ToneWarning
 		if left < endVerySoon {
 			tone = pages.ToneBad

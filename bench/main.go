@@ -167,7 +167,7 @@ func run(ctx context.Context, rounds int, duration time.Duration, cells []cell, 
 	if err != nil {
 		return nil, err
 	}
-	var raw io.Writer = io.Discard
+	raw := io.Discard
 	if out != "" {
 		f, err := os.OpenFile(filepath.Clean(out), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 		if err != nil {
