@@ -50,10 +50,17 @@ var adminEndpoints = map[string]struct {
 	"audit/verify": {http.MethodGet, (*adminAPI).verifyAudit},
 	"backup":       {http.MethodGet, (*adminAPI).backup},
 	"doctor":       {http.MethodGet, (*adminAPI).doctor},
-	"recheck":      {http.MethodPost, (*adminAPI).recheck},
+	"import":       {http.MethodPost, (*adminAPI).importGrants},
+	"links":        {http.MethodPost, (*adminAPI).links},
 	"rebind":       {http.MethodPost, (*adminAPI).rebind},
+	"recheck":      {http.MethodPost, (*adminAPI).recheck},
 	"rekey":        {http.MethodPost, (*adminAPI).rekey},
 	"resume":       {http.MethodPost, (*adminAPI).resume},
+
+	"connections":            {http.MethodGet, (*adminAPI).connections},
+	"connections/disconnect": {http.MethodPost, (*adminAPI).disconnect},
+	"connections/refresh":    {http.MethodPost, (*adminAPI).refresh},
+	"connections/show":       {http.MethodGet, (*adminAPI).show},
 
 	"":           {http.MethodGet, (*adminAPI).desk},
 	"connection": {http.MethodGet, (*adminAPI).desk},
@@ -117,9 +124,10 @@ func adminKeeper(r *http.Request) (*grant.Keeper, string, error) {
 
 // adminError makes an answer of an error of a keeper.
 func adminError(err error) error {
+	var unavailable *grant.UnavailableError
 	status := http.StatusInternalServerError
 	switch {
-	case errors.Is(err, tokenstore.ErrClosed):
+	case errors.Is(err, tokenstore.ErrClosed), errors.As(err, &unavailable):
 		status = http.StatusServiceUnavailable
 	case errors.Is(err, tokenstore.ErrFull):
 		status = http.StatusInsufficientStorage

@@ -15,7 +15,7 @@
 package freshbearer
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -40,19 +40,41 @@ type rechecked struct {
 	TraceID       string           `json:"intuit_tid,omitempty"`
 }
 
-// recheck asks the provider about one connection now, also if its grant was
-// pronounced dead.
+// recheck asks the provider about a connection now, also if it was pronounced
+// dead.
 func (a *adminAPI) recheck(w http.ResponseWriter, r *http.Request) error {
+	return a.ask(w, r, audit.Rechecked, (*grant.Keeper).Recheck)
+}
+
+// refresh has a connection refreshed now, although its token may be good.
+func (a *adminAPI) refresh(w http.ResponseWriter, r *http.Request) error {
+	return a.ask(w, r, audit.Refreshed, (*grant.Keeper).Refresh)
+}
+
+// namedConnection returns the keeper and the connection that a request means.
+func namedConnection(r *http.Request) (*grant.Keeper, tokenstore.Key, error) {
 	k, _, err := adminKeeper(r)
+	key := keyOf(r.URL.Query())
+	if err == nil && (key.Integration == "" || key.Connection == "") {
+		err = caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errors.New("the parameters integration and connection name what is meant")}
+	}
+	return k, key, err
+}
+
+// unknownConnection is the answer about a connection that is not stored.
+func unknownConnection(key tokenstore.Key) error {
+	return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("%s has no connection %s", key.Integration, key.Connection)}
+}
+
+func (a *adminAPI) ask(
+	w http.ResponseWriter, r *http.Request, what audit.Action, do func(*grant.Keeper, context.Context, tokenstore.Key) (*grant.Snapshot, error),
+) error {
+	k, key, err := namedConnection(r)
 	if err != nil {
 		return err
 	}
-	key := tokenstore.Key{Integration: r.URL.Query().Get("integration"), Connection: r.URL.Query().Get("connection")}
-	if key.Integration == "" || key.Connection == "" {
-		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errors.New("the parameters integration and connection name what to check")}
-	}
-	snap, err := k.Recheck(r.Context(), key)
-	recordAbout(r.Context(), k, audit.Rechecked, audit.ByAdmin, "", key, outcomeOf(err))
+	snap, err := do(k, r.Context(), key)
+	recordAbout(r.Context(), k, what, audit.ByAdmin, "", key, outcomeOf(err))
 	var (
 		dead        *grant.ReauthorizationError
 		unavailable *grant.UnavailableError
@@ -62,7 +84,7 @@ func (a *adminAPI) recheck(w http.ResponseWriter, r *http.Request) error {
 	case err == nil:
 		answer.State, answer.Generation, answer.Since = snap.State, snap.Generation, snap.Since
 	case errors.As(err, &dead) && dead.Cause == tokenstore.CauseNeverConnected:
-		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("%s has no connection %s", key.Integration, key.Connection)}
+		return unknownConnection(key)
 	case errors.As(err, &dead):
 		answer.State, answer.Cause, answer.Since = tokenstore.StateNeedsReauth, dead.Cause, dead.Since
 		answer.ProviderError, answer.TraceID = dead.ProviderError, dead.TraceID
@@ -74,8 +96,6 @@ func (a *adminAPI) recheck(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
 	}
-	w.Header().Set("Content-Type", "application/json")
-	// A client that is gone gets no second answer.
-	_ = json.NewEncoder(w).Encode(answer)
+	writeJSON(w, http.StatusOK, answer)
 	return nil
 }

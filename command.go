@@ -37,8 +37,9 @@ func command() caddycmd.Command {
 				}
 				return errors.New("name a command: " + strings.Join(names, ", "))
 			}
-			cmd.AddCommand(auditCommand(), backupCommand(), demoCommand(), doctorCommand(), keygenCommand(), rebindCommand(), recheckCommand(),
-				rekeyCommand(), restoreCommand(), resumeCommand(), statusCommand())
+			cmd.AddCommand(auditCommand(), backupCommand(), connectCommand(), connectionsCommand(), demoCommand(), disconnectCommand(),
+				doctorCommand(), importCommand(), keygenCommand(), rebindCommand(), recheckCommand(), refreshCommand(),
+				rekeyCommand(), restoreCommand(), resumeCommand(), showCommand(), statusCommand())
 		},
 	}
 }

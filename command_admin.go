@@ -16,6 +16,7 @@ package freshbearer
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 
@@ -53,6 +54,11 @@ func (f *adminFlags) request(method, endpoint string) (*http.Response, error) {
 
 // requestFor is request with parameters of the endpoint's own.
 func (f *adminFlags) requestFor(method, endpoint string, query url.Values) (*http.Response, error) {
+	return f.send(method, endpoint, query, nil, nil)
+}
+
+// send is requestFor with a body.
+func (f *adminFlags) send(method, endpoint string, query url.Values, header http.Header, body io.Reader) (*http.Response, error) {
 	address, err := caddycmd.DetermineAdminAPIAddress(f.address, nil, f.config, f.adapter)
 	if err != nil {
 		return nil, fmt.Errorf("finding the address of Caddy's admin API: %w", err)
@@ -64,7 +70,7 @@ func (f *adminFlags) requestFor(method, endpoint string, query url.Values) (*htt
 	if len(query) > 0 {
 		uri += "?" + query.Encode()
 	}
-	resp, err := caddycmd.AdminAPIRequest(address, method, uri, nil, nil)
+	resp, err := caddycmd.AdminAPIRequest(address, method, uri, header, body)
 	if err != nil {
 		return nil, fmt.Errorf("asking Caddy's admin API at %s (is Caddy running?): %w", address, err)
 	}

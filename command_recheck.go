@@ -15,7 +15,6 @@
 package freshbearer
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -43,31 +42,63 @@ Exit code: 0 if the connection works, 1 otherwise.`,
 		Example: "  caddy freshbearer recheck quickbooks 9130347957983546",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cmd.SilenceUsage = true
-			resp, err := admin.requestFor(http.MethodPost, "recheck", url.Values{"integration": {args[0]}, "connection": {args[1]}})
-			if err != nil {
-				return err
-			}
-			defer resp.Body.Close()
-			var answer rechecked
-			if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
-				return fmt.Errorf("reading the answer of Caddy's admin API: %w", err)
-			}
-			name := answer.Integration + " " + answer.Connection
-			switch answer.State {
-			case tokenstore.StateConnected:
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s works; it has a fresh token\n", name)
-				return err
-			case tokenstore.StateSuspect:
-				return fmt.Errorf("%s is refused by the provider, but that is not believed yet; it is tried again by itself", name)
-			}
-			text := fmt.Sprintf("%s must be authorized again: %s since %s", name, answer.Cause, answer.Since.Format(time.RFC3339))
-			if answer.TraceID != "" {
-				text += ", intuit_tid " + answer.TraceID
-			}
-			return errors.New(text)
+			return admin.ask(cmd, "recheck", args)
 		},
 	}
 	admin.register(cmd)
 	return cmd
+}
+
+func refreshCommand() *cobra.Command {
+	var admin adminFlags
+	cmd := &cobra.Command{
+		Use:   "refresh " + adminUsage + " <integration> <connection>",
+		Short: "Gets a connection a fresh access token now",
+		Long: `
+Refreshes the tokens of one connection now, although they may be good: once a
+minute at most. No app needs this; tokens are refreshed in time by themselves.
+A connection that must be authorized again is not asked about; recheck does that.
+` + adminHelp + `
+
+Exit code: 0 if the connection has a fresh token, 1 otherwise.`,
+		Example: "  caddy freshbearer refresh quickbooks 9130347957983546",
+		Args:    cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return admin.ask(cmd, "connections/refresh", args)
+		},
+	}
+	admin.register(cmd)
+	return cmd
+}
+
+// ask has the provider asked about the connection that the arguments name.
+func (f *adminFlags) ask(cmd *cobra.Command, endpoint string, args []string) error {
+	cmd.SilenceUsage = true
+	resp, err := f.requestFor(http.MethodPost, endpoint, keyQuery(args))
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	var answer rechecked
+	if err := decodeAdmin(resp.Body, &answer); err != nil {
+		return err
+	}
+	name := answer.Integration + " " + answer.Connection
+	switch answer.State {
+	case tokenstore.StateConnected:
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s works; it has a fresh token\n", name)
+		return err
+	case tokenstore.StateSuspect:
+		return fmt.Errorf("%s is refused by the provider, but that is not believed yet; it is tried again by itself", name)
+	}
+	text := fmt.Sprintf("%s must be authorized again: %s since %s", name, answer.Cause, answer.Since.Format(time.RFC3339))
+	if answer.TraceID != "" {
+		text += ", intuit_tid " + answer.TraceID
+	}
+	return errors.New(text)
+}
+
+// keyQuery are the parameters that name a connection.
+func keyQuery(args []string) url.Values {
+	return url.Values{"integration": {args[0]}, "connection": {args[1]}}
 }

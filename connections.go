@@ -118,11 +118,7 @@ func (h *ConnectHandler) oneConnection(w http.ResponseWriter, r *http.Request, x
 	if r.Method == http.MethodDelete && snap.RevokePending {
 		status = http.StatusAccepted // it is tried until the provider confirms
 	}
-	writeJSON(w, status, h.connectionJSON(x.keeper, x.caller, &grant.Entry{
-		Key: snap.Key, Account: snap.Account, State: snap.Told(), Cause: snap.Cause, Since: snap.Since,
-		ConnectedAt: snap.ConnectedAt, RefreshedAt: snap.RefreshedAt, AccessExpiresAt: snap.ExpiresAt(),
-		RefreshExpiresAt: snap.RefreshExpiresAt, AuthorizationExpiresAt: snap.AuthorizationExpiresAt,
-	}))
+	writeJSON(w, status, h.connectionJSON(x.keeper, x.caller, entryOf(snap)))
 	return nil
 }
 
@@ -142,9 +138,7 @@ func (h *ConnectHandler) listConnections(w http.ResponseWriter, r *http.Request,
 		}
 	}
 	state := tokenstore.State(query.Get("state"))
-	switch state {
-	case "", tokenstore.StateConnected, tokenstore.StateSuspect, tokenstore.StateNeedsReauth, tokenstore.StateDisconnected, grant.StateRevokePending:
-	default:
+	if !knownState(state) {
 		return badRequest("The state is connected, suspect, needs_reauth, revoke_pending or disconnected.")
 	}
 	listing, err := keeper.List(r.Context(), grant.Filter{
@@ -179,11 +173,7 @@ func storageError(ctx context.Context, err error) error {
 }
 
 func (h *ConnectHandler) connectionJSON(keeper *grant.Keeper, caller *Caller, e *grant.Entry) connectionJSON {
-	c := connectionJSON{
-		Connection: e.Connection, Company: e.Account, State: e.State, Cause: e.Cause, Since: e.Since,
-		ConnectedAt: e.ConnectedAt, RefreshedAt: e.RefreshedAt, AccessExpiresAt: e.AccessExpiresAt,
-		RefreshExpiresAt: e.RefreshExpiresAt, AuthorizationExpiresAt: e.AuthorizationExpiresAt,
-	}
+	c := shown(e).connectionJSON
 	if e.State == tokenstore.StateNeedsReauth || e.State == tokenstore.StateDisconnected {
 		c.ReauthURL = h.integration.reauthURL(keeper, caller.name, e.Connection)
 	}

@@ -70,12 +70,7 @@ func (d *desk) find(w http.ResponseWriter, r *http.Request) (pages.Connection, *
 		d.storeFailed(w, r, err)
 		return pages.Connection{}, nil, false
 	}
-	return d.row(&grant.Entry{
-		Key: key, Account: snap.Account, Owner: snap.Owner, State: snap.Told(), Cause: snap.Cause,
-		Since: snap.Since, ConnectedAt: snap.ConnectedAt, RefreshedAt: snap.RefreshedAt,
-		AccessExpiresAt: snap.ExpiresAt(), RefreshExpiresAt: snap.RefreshExpiresAt,
-		AuthorizationExpiresAt: snap.AuthorizationExpiresAt, Generation: snap.Generation,
-	}), record, true
+	return d.row(entryOf(snap)), record, true
 }
 
 // next says what happens to a connection by itself, and who can do what.
