@@ -50,6 +50,8 @@ var adminEndpoints = map[string]struct {
 	"audit/verify": {http.MethodGet, (*adminAPI).verifyAudit},
 	"backup":       {http.MethodGet, (*adminAPI).backup},
 	"doctor":       {http.MethodGet, (*adminAPI).doctor},
+	"health":       {http.MethodGet, (*adminAPI).health},
+	"ready":        {http.MethodGet, (*adminAPI).ready},
 	"recheck":      {http.MethodPost, (*adminAPI).recheck},
 	"rekey":        {http.MethodPost, (*adminAPI).rekey},
 	"resume":       {http.MethodPost, (*adminAPI).resume},
