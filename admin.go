@@ -53,6 +53,8 @@ var adminEndpoints = map[string]struct {
 	"import":       {http.MethodPost, (*adminAPI).importGrants},
 	"links":        {http.MethodPost, (*adminAPI).links},
 	"rebind":       {http.MethodPost, (*adminAPI).rebind},
+	"health":       {http.MethodGet, (*adminAPI).health},
+	"ready":        {http.MethodGet, (*adminAPI).ready},
 	"recheck":      {http.MethodPost, (*adminAPI).recheck},
 	"rekey":        {http.MethodPost, (*adminAPI).rekey},
 	"resume":       {http.MethodPost, (*adminAPI).resume},

@@ -15,6 +15,7 @@
 package freshbearer
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -89,7 +90,6 @@ func TestDeployment(t *testing.T) {
 		pod + "containers.0.securityContext.readOnlyRootFilesystem":   true,
 		pod + "containers.0.securityContext.allowPrivilegeEscalation": false,
 		pod + "containers.0.readinessProbe.httpGet.path":              defaultBasePath + "/connect.js",
-		pod + "containers.0.livenessProbe.httpGet.path":               defaultBasePath + "/connect.js",
 		pod + "containers.0.securityContext.capabilities.drop.0":      "ALL",
 		pod + "volumes.0.persistentVolumeClaim.claimName":             "freshbearer",
 	} {
@@ -105,6 +105,15 @@ func TestDeployment(t *testing.T) {
 	} {
 		if got := dig(compose, path); got != want {
 			t.Errorf("compose's %s is %v, not %v", path, got, want)
+		}
+	}
+	for what, command := range map[string]any{
+		"startup":  dig(deployment, pod+"containers.0.startupProbe.exec.command"),
+		"liveness": dig(deployment, pod+"containers.0.livenessProbe.exec.command"),
+		"compose":  dig(compose, "services.caddy.healthcheck.test"),
+	} {
+		if words := strings.TrimPrefix(fmt.Sprint(command), "[CMD "); strings.Trim(words, "[]") != "/usr/bin/caddy freshbearer health" {
+			t.Errorf("the %s probe runs %v", what, command)
 		}
 	}
 	unit := readFile(t, "deploy/systemd/freshbearer.service")

@@ -28,6 +28,7 @@ require (
 	golang.org/x/oauth2 v0.37.0 // OAuth 2.0 on the wire
 	golang.org/x/sync v0.24.0 // a bounded group
 	golang.org/x/sys v0.48.0 // free space, file locks and preallocation of the token store
+	golang.org/x/sync v0.24.0
 	golang.org/x/time v0.16.0 // rate limits of callers; Caddy has it too
 	google.golang.org/protobuf v1.36.12 // the list of Badger's tables
 )

@@ -35,6 +35,8 @@ const (
 	kindRestoring kind = 'r'
 	kindNotice    kind = 'n'
 	kindAudit     kind = 'a'
+	// kindProbe is never there, see Probe.
+	kindProbe kind = 'w'
 )
 
 // The parts of the name of a grant or an intent: the kind, then two
@@ -52,6 +54,7 @@ var (
 	placeName     = []byte{byte(kindPlace)}
 	restoringName = []byte{byte(kindRestoring)}
 	auditName     = []byte{byte(kindAudit)}
+	probeName     = []byte{byte(kindProbe)}
 )
 
 // namer makes names that tell nothing about what they name. Its key is kept in
