@@ -210,3 +210,6 @@ func step(t *testing.T, c *http.Client, from string) (answer, *url.URL) {
 	}
 	return a, location
 }
+
+// unpaced lets all requests of the first site go to Intuit at once.
+func unpaced(s *system) { s.Sites[0].Unpaced = true }

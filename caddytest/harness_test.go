@@ -57,6 +57,9 @@ type site struct {
 	API, Token, Authorize string
 	// Secret is the placeholder of the client secret.
 	Secret string
+	// Unpaced lets requests go to Intuit that it would refuse: for tests of what
+	// comes at once.
+	Unpaced bool
 	// Options are further lines of the integration, Directive of the
 	// directive, Routes of the site.
 	Options, Directive, Routes []string
@@ -86,9 +89,6 @@ type system struct {
 	Globals []string
 	// Apps is false for a configuration without the freshbearer app.
 	Apps bool
-	// Paced is for systems that keep to Intuit's limits, as they do by default.
-	// The others are about what comes at once.
-	Paced bool
 
 	// Intuit and Proxy are those of the first site, Key is the first caller's.
 	Intuit *intuittest.Server
@@ -131,7 +131,7 @@ var caddyfile = template.Must(template.New("Caddyfile").Parse(`{
 			token_url {{or .Token .Intuit.TokenURL}}
 			revoke_url {{.Intuit.RevokeURL}}
 			api_url {{or .API .Intuit.URL}}
-{{if not $.Paced}}			pacing off
+{{if .Unpaced}}			pacing off
 {{end}}{{range .Options}}			{{.}}
 {{end}}		}
 {{end}}{{range .Callers}}		caller {{.Name}} {

@@ -28,7 +28,7 @@ import (
 
 // limited has Intuit enforce its limits, and take a while.
 func limited(s *system) {
-	s.Admin, s.Paced = freeAddress(s.t), true
+	s.Admin = freeAddress(s.t)
 	s.Sites[0].Intuit.SetBehaviour(func(b *intuittest.Behaviour) { b.EnforceLimits, b.Latency = true, 20*time.Millisecond })
 }
 
@@ -85,7 +85,7 @@ func TestPacing(t *testing.T) {
 
 // Without pacing Intuit refuses some; its 429 says when to try again.
 func TestPacingOff(t *testing.T) {
-	s := start(t, limited, func(s *system) { s.Paced = false })
+	s := start(t, limited, unpaced)
 	s.connect(realmOne)
 	c := client(t)
 	refused := 0
@@ -115,7 +115,7 @@ func TestPacingFull(t *testing.T) {
 	for name, change := range map[string]func(*system){"forwarder": func(*system) {}, "reverse_proxy": viaReverseProxy} {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, change, func(s *system) {
-				s.Admin, s.Paced = freeAddress(t), true
+				s.Admin = freeAddress(t)
 				s.Sites[0].Options = []string{"pacing {", "at_once 2", "queue 3", "wait 20s", "}"}
 			})
 			s.connect(realmOne)
@@ -161,7 +161,6 @@ func TestPacingFull(t *testing.T) {
 // What is sent again counts twice, and a reload does not forget what was sent.
 func TestPacingCounts(t *testing.T) {
 	s := start(t, func(s *system) {
-		s.Paced = true
 		s.Sites[0].Options = []string{"pacing {", "per_minute 4", "wait 1s", "}"}
 	})
 	s.connect(realmOne)

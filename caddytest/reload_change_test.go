@@ -202,7 +202,7 @@ func TestReloadWithNewSecret(t *testing.T) {
 // comes. The flight goes on, they get their answers, and the connections that
 // they make then serve the next configuration.
 func TestReloadDuringRefresh(t *testing.T) {
-	s, c := connectedAndAccepted(t)
+	s, c := connectedAndAccepted(t, unpaced)
 	s.Intuit.RevokeAccess(realmOne)
 	gate := s.Intuit.Hold(intuittest.EndpointToken, realmOne)
 	const n = 16

@@ -153,7 +153,7 @@ func (l *load) stop() {
 
 func TestReloadUnderLoad(t *testing.T) {
 	resetCounted()
-	s := start(t, func(s *system) {
+	s := start(t, unpaced, func(s *system) {
 		s.Store = "counted"
 		s.Admin = freeAddress(t)
 		s.Sites[0].Intuit.SetBehaviour(func(b *intuittest.Behaviour) {

@@ -142,7 +142,7 @@ func connectedAndAccepted(t *testing.T, change ...func(*system)) (*system, *http
 func TestRevokedEarly(t *testing.T) {
 	for _, h := range habits {
 		t.Run(h.name, func(t *testing.T) {
-			s, c := connectedAndAccepted(t)
+			s, c := connectedAndAccepted(t, unpaced)
 			s.Intuit.SetBehaviour(func(b *intuittest.Behaviour) { *b = h.behaviour })
 			if n := s.Intuit.RevokeAccess(realmOne); n != 1 {
 				t.Fatalf("%d tokens were revoked", n)
