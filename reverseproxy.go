@@ -49,7 +49,7 @@ func (h *Handler) provisionReverseProxy(ctx caddy.Context) error {
 // takeOver puts our transport into a reverse proxy's configuration, and
 // returns it with the origins that it may send to. api is the upstream if the
 // configuration names none.
-func takeOver(raw json.RawMessage, api *url.URL) (json.RawMessage, map[string]struct{}, error) {
+func takeOver(raw json.RawMessage, api *url.URL) (json.RawMessage, map[origin]struct{}, error) {
 	var config, transport map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &config); err != nil {
 		return nil, nil, err
@@ -103,7 +103,7 @@ func takeOver(raw json.RawMessage, api *url.URL) (json.RawMessage, map[string]st
 	if transport["tls"] != nil {
 		scheme = "https"
 	}
-	origins := make(map[string]struct{}, len(upstreams))
+	origins := make(map[origin]struct{}, len(upstreams))
 	for _, u := range upstreams {
 		host, _, err := net.SplitHostPort(u.Dial)
 		if err != nil || strings.ContainsAny(host, "{/") {
@@ -112,7 +112,7 @@ func takeOver(raw json.RawMessage, api *url.URL) (json.RawMessage, map[string]st
 		if scheme == "http" && !loopback(host) {
 			return nil, nil, fmt.Errorf("upstream %q must be https://: a token would be sent in the clear", u.Dial)
 		}
-		origins[scheme+"://"+u.Dial] = struct{}{}
+		origins[origin{scheme, u.Dial}] = struct{}{}
 	}
 	var err error
 	if config["transport"], err = json.Marshal(transport); err != nil {
