@@ -31,15 +31,18 @@ import (
 	"github.com/freshbearer/freshbearer/provider"
 )
 
+// origin is a scheme and a host with its port, if it is written.
+type origin struct{ scheme, host string }
+
 // forwarder sends requests to one fixed upstream over net/http. It does what a
 // reverse proxy must and nothing more: there is nothing to balance, to rewrite
 // or to look up.
 type forwarder struct {
-	transport *http.Transport
+	transport http.RoundTripper
 	// origins holds one URL (scheme and host) for each API of the integration.
 	origins map[string]*url.URL
 	// allowed is the same as a set, for the exchange to check.
-	allowed map[string]struct{}
+	allowed map[origin]struct{}
 }
 
 // upstreamTimeout is how long the API may take to begin its answer. Intuit
@@ -83,15 +86,15 @@ func newForwarder(apis map[string]string, named []string) (*forwarder, error) {
 	f := &forwarder{
 		transport: upstreamTransport(named),
 		origins:   make(map[string]*url.URL, len(apis)),
-		allowed:   make(map[string]struct{}, len(apis)),
+		allowed:   make(map[origin]struct{}, len(apis)),
 	}
-	for name, origin := range apis {
-		u, err := url.Parse(origin)
+	for name, address := range apis {
+		u, err := url.Parse(address)
 		if err != nil {
 			return nil, err
 		}
 		f.origins[name] = &url.URL{Scheme: u.Scheme, Host: u.Host}
-		f.allowed[u.Scheme+"://"+u.Host] = struct{}{}
+		f.allowed[origin{u.Scheme, u.Host}] = struct{}{}
 	}
 	return f, nil
 }
@@ -99,16 +102,16 @@ func newForwarder(apis map[string]string, named []string) (*forwarder, error) {
 // forward sends r to the API of target and its answer to w. Errors before the
 // answer has begun are returned.
 func (f *forwarder) forward(w http.ResponseWriter, r *http.Request, x *exchange, api string) error {
-	origin, ok := f.origins[api]
+	to, ok := f.origins[api]
 	if !ok {
 		return &provider.TargetError{Reason: "this integration has no address for that API"}
 	}
-	resp, err := x.send(f.request(r, origin), f.transport)
+	resp, err := x.send(x.request(r, to), f.transport)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	if err := keepHere(resp, origin); err != nil {
+	if err := keepHere(resp, to); err != nil {
 		return err
 	}
 	x.answered(resp.StatusCode)
@@ -131,18 +134,18 @@ func (f *forwarder) forward(w http.ResponseWriter, r *http.Request, x *exchange,
 
 // request makes the outgoing request. It shares the header with r; the
 // exchange makes the one copy that is changed.
-func (f *forwarder) request(r *http.Request, origin *url.URL) *http.Request {
+func (x *exchange) request(r *http.Request, to *url.URL) *http.Request {
 	// From the raw target that was checked, not from r.URL, which is decoded.
 	// The grammar knows no escapes in a path, so it goes out byte for byte.
 	path, query, marked := strings.Cut(r.RequestURI, "?")
-	u := &url.URL{
-		Scheme: origin.Scheme, Host: origin.Host,
+	x.url = url.URL{
+		Scheme: to.Scheme, Host: to.Host,
 		Path: path, RawQuery: query, ForceQuery: marked && query == "",
 	}
 	return (&http.Request{
 		Method:        r.Method,
-		URL:           u,
-		Host:          origin.Host,
+		URL:           &x.url,
+		Host:          to.Host,
 		Header:        r.Header,
 		Body:          r.Body,
 		ContentLength: r.ContentLength,

@@ -50,7 +50,7 @@ type Handler struct {
 	forwarder    *forwarder
 	reverseProxy caddyhttp.MiddlewareHandler
 	// origins are where the reverse proxy may send tokens.
-	origins map[string]struct{}
+	origins map[origin]struct{}
 	// accessLogs tells whether the server has an access log.
 	accessLogs bool
 }

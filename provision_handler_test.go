@@ -32,7 +32,7 @@ import (
 
 // provisioned loads a configuration up to Provision, and gives the app and a
 // context that modules can be loaded in. The store is not opened.
-func provisioned(t *testing.T, input string) (caddy.Context, *App) {
+func provisioned(t testing.TB, input string) (caddy.Context, *App) {
 	t.Helper()
 	ctx, err := caddy.ProvisionContext(loadConfig(t, input, "freshbearer"))
 	if err != nil {

@@ -82,7 +82,7 @@ http://qb.example.com {
 
 // provisionEnv sets what the placeholders of provisionCaddyfile read, and
 // keeps Caddy out of the home directory. It returns the store's directory.
-func provisionEnv(t *testing.T) (store string) {
+func provisionEnv(t testing.TB) (store string) {
 	t.Helper()
 	dir := t.TempDir()
 	t.Setenv("HOME", dir)
@@ -97,7 +97,7 @@ func provisionEnv(t *testing.T) (store string) {
 }
 
 // withChange returns provisionCaddyfile with one piece replaced.
-func withChange(t *testing.T, old, new string) string {
+func withChange(t testing.TB, old, new string) string {
 	t.Helper()
 	if strings.Count(provisionCaddyfile, old) != 1 {
 		t.Fatalf("%q must occur once in the Caddyfile", old)
@@ -106,7 +106,7 @@ func withChange(t *testing.T, old, new string) string {
 }
 
 // loadConfig adapts a Caddyfile; with apps, only these of its apps are kept.
-func loadConfig(t *testing.T, input string, apps ...string) *caddy.Config {
+func loadConfig(t testing.TB, input string, apps ...string) *caddy.Config {
 	t.Helper()
 	adapted, failure, _ := adapt(t, input)
 	if failure != "" {

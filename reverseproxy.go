@@ -38,8 +38,8 @@ func (h *Handler) provisionReverseProxy(ctx caddy.Context) error {
 	if h.ReverseProxyRaw, h.origins, err = takeOver(h.ReverseProxyRaw, api); err != nil {
 		return fmt.Errorf("reverse_proxy: %w", err)
 	}
-	for origin := range h.origins {
-		h.integration.sendsTo(normalOrigin(origin))
+	for to := range h.origins {
+		h.integration.sendsTo(normalOrigin(to.scheme + "://" + to.host))
 	}
 	module, err := ctx.LoadModule(h, "ReverseProxyRaw")
 	if err != nil {
@@ -52,7 +52,7 @@ func (h *Handler) provisionReverseProxy(ctx caddy.Context) error {
 // takeOver puts our transport into a reverse proxy's configuration, and
 // returns it with the origins that it may send to. api is the upstream if the
 // configuration names none.
-func takeOver(raw json.RawMessage, api *url.URL) (json.RawMessage, map[string]struct{}, error) {
+func takeOver(raw json.RawMessage, api *url.URL) (json.RawMessage, map[origin]struct{}, error) {
 	var config, transport map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &config); err != nil {
 		return nil, nil, err
@@ -112,7 +112,7 @@ func takeOver(raw json.RawMessage, api *url.URL) (json.RawMessage, map[string]st
 			return nil, nil, fmt.Errorf("transport tls: %w", err)
 		}
 	}
-	origins := make(map[string]struct{}, len(upstreams))
+	origins := make(map[origin]struct{}, len(upstreams))
 	for _, u := range upstreams {
 		host, _, err := net.SplitHostPort(u.Dial)
 		if err != nil || strings.ContainsAny(host, "{/") {
@@ -124,7 +124,7 @@ func takeOver(raw json.RawMessage, api *url.URL) (json.RawMessage, map[string]st
 		if verification.Off && !loopback(host) {
 			return nil, nil, fmt.Errorf("upstream %q: tls_insecure_skip_verify would send tokens to whoever answers; trust its certificate with tls_trust_pool", u.Dial)
 		}
-		origins[scheme+"://"+u.Dial] = struct{}{}
+		origins[origin{scheme, u.Dial}] = struct{}{}
 	}
 	var err error
 	if config["transport"], err = json.Marshal(transport); err != nil {

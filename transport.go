@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -41,7 +42,12 @@ type exchange struct {
 	caller      *Caller
 	key         tokenstore.Key
 	// origins are the only places that the token may be sent to.
-	origins map[string]struct{}
+	origins map[origin]struct{}
+	// url is where the forwarder sends the request, and authorization the field
+	// of each try: a first one may still be being written when the second
+	// begins. They are here so as not to be allocated one by one.
+	url           url.URL
+	authorization [2]string
 	// snapshot is the one whose token was sent last.
 	snapshot *grant.Snapshot
 	replayed bool
@@ -66,7 +72,7 @@ const streamLeast = time.Minute
 // refuses the token. It never changes req: what is set on a handler's request
 // can be stripped by hop-by-hop rules, logged, and printed by error pages.
 func (x *exchange) send(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-	if _, ok := x.origins[req.URL.Scheme+"://"+req.URL.Host]; !ok {
+	if _, ok := x.origins[origin{req.URL.Scheme, req.URL.Host}]; !ok {
 		closeBody(req)
 		return nil, fmt.Errorf("refusing to send a token to %s://%s: it is not the integration's API", req.URL.Scheme, req.URL.Host)
 	}
@@ -74,7 +80,7 @@ func (x *exchange) send(req *http.Request, next http.RoundTripper) (*http.Respon
 	if err != nil {
 		return nil, err
 	}
-	if err = x.take(req.Context(), body); err != nil {
+	if err = x.take(req.Context(), body.replayable); err != nil {
 		closeBody(req)
 		return nil, err
 	}
@@ -89,7 +95,7 @@ func (x *exchange) send(req *http.Request, next http.RoundTripper) (*http.Respon
 		return nil, err
 	}
 	header := upstreamHeader(req.Header)
-	resp, err := next.RoundTrip(x.outgoing(req, header, body))
+	resp, err := next.RoundTrip(x.outgoing(req, header, &body))
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +128,7 @@ func (x *exchange) send(req *http.Request, next http.RoundTripper) (*http.Respon
 	x.snapshot, x.replayed = newer, true
 	x.integration.requests.replays.Add(1)
 	// A map of its own: the first try may still be writing from the other one.
-	resp, err = next.RoundTrip(x.outgoing(req, upstreamHeader(req.Header), body))
+	resp, err = next.RoundTrip(x.outgoing(req, upstreamHeader(req.Header), &body))
 	if err != nil {
 		return nil, err
 	}
@@ -142,9 +148,9 @@ func (x *exchange) send(req *http.Request, next http.RoundTripper) (*http.Respon
 
 // take takes a token for a request when it may go. Without a token it needs
 // not wait, and one that has waited may have become too old.
-func (x *exchange) take(ctx context.Context, body *requestBody) (err error) {
+func (x *exchange) take(ctx context.Context, replayable bool) (err error) {
 	least := streamLeast
-	if body.replayable {
+	if replayable {
 		least = 0
 	}
 	if x.snapshot, err = x.keeper.TokenFor(ctx, x.key, least); err != nil {
@@ -160,7 +166,12 @@ func (x *exchange) take(ctx context.Context, body *requestBody) (err error) {
 func (x *exchange) outgoing(req *http.Request, header http.Header, body *requestBody) *http.Request {
 	out := *req
 	out.Header = header
-	out.Header["Authorization"] = []string{x.snapshot.Authorization().Reveal()}
+	field := x.authorization[:1:1]
+	if x.replayed {
+		field = x.authorization[1:]
+	}
+	field[0] = x.snapshot.Authorization().Reveal()
+	out.Header["Authorization"] = field
 	body.attach(&out)
 	return &out
 }
@@ -177,12 +188,12 @@ type requestBody struct {
 // readBody reads up to limit bytes before anything is sent. A body must not be
 // recorded while it is being sent: the API may answer before it has read it
 // all, and then the recording has a hole.
-func readBody(req *http.Request, limit int64) (*requestBody, error) {
+func readBody(req *http.Request, limit int64) (requestBody, error) {
 	if req.Body == nil || req.Body == http.NoBody {
-		return &requestBody{replayable: true}, nil
+		return requestBody{replayable: true}, nil
 	}
 	if req.ContentLength > limit {
-		return &requestBody{stream: req.Body, length: req.ContentLength}, nil
+		return requestBody{stream: req.Body, length: req.ContentLength}, nil
 	}
 	var held []byte
 	var err error
@@ -193,16 +204,16 @@ func readBody(req *http.Request, limit int64) (*requestBody, error) {
 	}
 	if err != nil {
 		closeBody(req)
-		return nil, &bodyError{err}
+		return requestBody{}, &bodyError{err}
 	}
 	if int64(len(held)) > limit {
-		return &requestBody{stream: struct {
+		return requestBody{stream: struct {
 			io.Reader
 			io.Closer
 		}{io.MultiReader(bytes.NewReader(held), req.Body), req.Body}, length: -1}, nil
 	}
 	closeBody(req)
-	return &requestBody{replayable: true, held: held}, nil
+	return requestBody{replayable: true, held: held}, nil
 }
 
 // bodyFirst is how much memory a body gets before any of it has come.
@@ -236,7 +247,8 @@ func (b *requestBody) attach(out *http.Request) {
 	default:
 		out.Body = io.NopCloser(bytes.NewReader(b.held))
 		out.ContentLength = int64(len(b.held))
-		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.held)), nil }
+		held := b.held // and not b, which would have to be allocated for it
+		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(held)), nil }
 	}
 }
 

@@ -140,7 +140,7 @@ func init() {
 		},
 		{
 			"the Connection field also strips the token",
-			[]edit{{"transport.go", "	out.Header[\"Authorization\"] = []string{x.snapshot.Authorization().Reveal()}\n", "	if !slices.Contains(connectionNamed(req.Header), \"Authorization\") {\n		out.Header[\"Authorization\"] = []string{x.snapshot.Authorization().Reveal()}\n	}\n"},
+			[]edit{{"transport.go", "	out.Header[\"Authorization\"] = field\n", "	if !slices.Contains(connectionNamed(req.Header), \"Authorization\") {\n		out.Header[\"Authorization\"] = field\n	}\n"},
 				{"transport.go", "\t\"io\"\n", "\t\"io\"\n\t\"slices\"\n"}},
 			"caddytest", []string{"TestConnectionLists"},
 		},
