@@ -54,7 +54,7 @@ func documents(t *testing.T) []string {
 // with a plugin that is not in this one, and code for others' programs.
 // TestGuides of caddytest runs those of docs/sdks that can run.
 var elsewhere = []string{
-	"console", "text", "js", "html", "go", "go sdk", "python", "php", "csharp", "java", "ruby", "caddyfile with caddy-events-exec",
+	"console", "text", "js", "html", "go", "go sdk", "python", "php", "csharp", "java", "ruby", "sql", "caddyfile with caddy-events-exec",
 }
 
 var fencedBlock = regexp.MustCompile("(?ms)^```([^\n]*)\n(.*?)^```$")
@@ -117,7 +117,7 @@ const fragmentFrame = `{
 // syntax is the shell's to check. TestDocumentedCalls of caddytest makes the
 // calls of curl.
 var others = []string{
-	"cat", "chown", "curl", "docker", "echo", "export", "mkdir", "openssl", "printf", "sed", "umask", "xcaddy",
+	"cat", "chown", "curl", "docker", "echo", "export", "mkdir", "openssl", "printf", "psql", "sed", "umask", "xcaddy",
 }
 
 // checkShell checks each command: ours by the commands and flags that there
