@@ -114,6 +114,26 @@ func init() {
 			".", []string{"TestDirectiveProvisionErrors"},
 		},
 		{
+			"an import replaces what works",
+			[]edit{{"grant/import.go", "	case replace, r.State == tokenstore.StateNeedsReauth:\n", "	case true:\n"}},
+			"grant", []string{"TestImport"},
+		},
+		{
+			"an import goes back to a token that was replaced",
+			[]edit{{"grant/import.go", "	case r.RefreshToken.Equal(i.RefreshToken), !r.PreviousRefreshToken.Empty() && r.PreviousRefreshToken.Equal(i.RefreshToken):\n", "	case r.RefreshToken.Equal(i.RefreshToken):\n"}},
+			"grant", []string{"TestImport"},
+		},
+		{
+			"an import takes another company's access token",
+			[]edit{{"grant/import.go", "		return \"\", ErrImportAccount\n", "		return Unproven, nil\n"}},
+			"grant", []string{"TestImportRefuses"},
+		},
+		{
+			"an import keeps an access token that the API does not take",
+			[]edit{{"grant/import.go", "	i.AccessToken = secret.String{}\n	return Unproven, nil\n}\n\n// installImport", "	return Unproven, nil\n}\n\n// installImport"}},
+			"grant", []string{"TestImportWithoutAccessToken"},
+		},
+		{
 			"a promised body takes its memory at once",
 			[]edit{{"transport.go", "held := make([]byte, 0, min(n, bodyFirst))", "held := make([]byte, 0, n)"}},
 			"caddytest", []string{"TestSlowBodies"},
