@@ -37,7 +37,7 @@ func command() caddycmd.Command {
 				}
 				return errors.New("name a command: " + strings.Join(names, ", "))
 			}
-			cmd.AddCommand(auditCommand(), backupCommand(), demoCommand(), doctorCommand(), healthCommand(), keygenCommand(), recheckCommand(),
+			cmd.AddCommand(auditCommand(), backupCommand(), demoCommand(), doctorCommand(), healthCommand(), keygenCommand(), keysCommand(), recheckCommand(),
 				rekeyCommand(), restoreCommand(), resumeCommand(), statusCommand())
 		},
 	}

@@ -51,6 +51,10 @@ const (
 	Resumed  Action = "resumed"
 	BackedUp Action = "backed_up"
 	Rekeyed  Action = "rekeyed"
+	// KeyCreated, KeyRevoked: a proxy key was, at run time. Who is the caller
+	// that it is for, the outcome names the key by its ID.
+	KeyCreated Action = "key_created"
+	KeyRevoked Action = "key_revoked"
 	// Opened: the store was opened. The outcome says if it was on hold, as it
 	// is after a restore.
 	Opened Action = "opened"
