@@ -41,7 +41,8 @@ type adminAPI struct {
 // adminPath is what all endpoints are under.
 const adminPath = "/freshbearer/"
 
-// adminEndpoints are the endpoints, each with its one method.
+// adminEndpoints are the endpoints, each with its one method; one
+// without a method serves several.
 var adminEndpoints = map[string]struct {
 	method string
 	serve  func(*adminAPI, http.ResponseWriter, *http.Request) error
@@ -54,6 +55,7 @@ var adminEndpoints = map[string]struct {
 	"links":        {http.MethodPost, (*adminAPI).links},
 	"rebind":       {http.MethodPost, (*adminAPI).rebind},
 	"health":       {http.MethodGet, (*adminAPI).health},
+	"keys":         {"", (*adminAPI).keys},
 	"ready":        {http.MethodGet, (*adminAPI).ready},
 	"recheck":      {http.MethodPost, (*adminAPI).recheck},
 	"rekey":        {http.MethodPost, (*adminAPI).rekey},
@@ -95,7 +97,7 @@ func (a *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("there is no %s", r.URL.Path)}
 	}
-	if r.Method != endpoint.method {
+	if endpoint.method != "" && r.Method != endpoint.method {
 		w.Header().Set("Allow", endpoint.method)
 		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("%s is for %s requests", r.URL.Path, endpoint.method)}
 	}

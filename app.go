@@ -148,6 +148,7 @@ func (a *App) Start() error {
 	if err != nil {
 		return err
 	}
+	a.tellKeyless()
 	a.startMu.Lock()
 	defer a.startMu.Unlock()
 	if !a.cleaned {

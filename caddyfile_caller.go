@@ -36,8 +36,9 @@ import (
 //
 // A caller is recognized by a key, which it sends as its bearer token, or as a
 // user that Caddy's own authentication has proven: `{http.auth.user.id}`, or
-// the placeholder that is given. Without connections it may use those that its
-// own connect links created.
+// the placeholder that is given. `caddy freshbearer keys create` makes further
+// keys at run time; a caller that has no other way in needs no key here. Without
+// connections it may use those that its own connect links created.
 func (a *App) unmarshalCaller(d *caddyfile.Dispenser) error {
 	var name string
 	if !d.AllArgs(&name) {
@@ -74,9 +75,6 @@ func (a *App) unmarshalCaller(d *caddyfile.Dispenser) error {
 		if err != nil {
 			return err
 		}
-	}
-	if c.Keys == nil && c.User == "" {
-		return d.Errf("caller '%s' needs a key or a user to be recognized by", name)
 	}
 	a.Callers[name] = c
 	return nil

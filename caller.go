@@ -32,7 +32,8 @@ import (
 // token), or as a user whom Caddy has already authenticated.
 type Caller struct {
 	// The caller's keys, as placeholders. Two allow for rotation: both are
-	// accepted. A key has at least 20 characters.
+	// accepted. A key has at least 20 characters. A caller can do without: `caddy
+	// freshbearer keys create` makes keys at run time.
 	Keys []string `json:"keys,omitempty"`
 
 	// The connections that the caller may use: IDs, or `*` for all. It may
@@ -90,6 +91,10 @@ type callers struct {
 	byKey  map[[sha256.Size]byte]*Caller
 	byUser []*Caller
 	named  map[string]*Caller
+	// issued are the keys that were made at run time, and open opens the store
+	// that they are in. Without a store, they are nil.
+	issued *issuedKeys
+	open   func() error
 	// refused, if not nil, is told of every request whose caller is unknown.
 	refused func()
 }
@@ -122,9 +127,6 @@ func (c *Caller) provision(repl *caddy.Replacer, name string, cs *callers) error
 		return fmt.Errorf("has no name")
 	}
 	c.name = name
-	if len(c.Keys) == 0 && c.User == "" {
-		return fmt.Errorf("has neither a key nor a user to be recognized by")
-	}
 	if len(c.Keys) > maxKeys {
 		return fmt.Errorf("has %d keys; two are enough to rotate", len(c.Keys))
 	}
@@ -211,7 +213,11 @@ func (cs *callers) find(r *http.Request) *Caller {
 	if key, ok := bearer(r.Header); ok {
 		// Whoever times the look-up learns about hashes, which nobody can
 		// steer, and not about keys.
-		return cs.byKey[sha256.Sum256([]byte(key))]
+		hash := sha256.Sum256([]byte(key))
+		if c := cs.byKey[hash]; c != nil {
+			return c
+		}
+		return cs.issuedTo(hash)
 	}
 	return cs.provenUser(r)
 }

@@ -156,6 +156,9 @@ func (c *census) callers() []finding {
 		case len(missing) == 0:
 			found = append(found, fine(check, name, "may use %d of %s", n, count(c.total, "connection")))
 		}
+		if slices.Contains(c.app.callers.keyless(), name) {
+			found = append(found, warning(check, name, "it has neither a key nor a user, so no request can come from it", "create a key: caddy freshbearer keys create "+name))
+		}
 		if len(missing) > 0 {
 			shown := missing[:min(len(missing), 10)]
 			text := strings.Join(shown, ", ")

@@ -53,6 +53,9 @@ type sharedKeeper struct {
 	targets   []heldTargets
 
 	meters sync.Map // an integration's name to its *requestMeter
+	// issued are the keys of callers that were made at run time.
+	issued issuedKeys
+
 	pacers sync.Map // an integration's name to its *pace.Pacer
 }
 
@@ -69,6 +72,11 @@ func (a *App) acquire(opener tokenstore.Opener) error {
 		return err
 	}
 	a.sharedAs, a.shared = identity, value.(*sharedKeeper)
+	a.callers.issued = &a.shared.issued
+	a.callers.open = func() error {
+		_, err := a.keeper()
+		return err
+	}
 	for name, in := range a.Integrations {
 		in.requests, in.pacer = a.shared.meter(name), a.shared.pacer(name)
 	}
@@ -112,6 +120,9 @@ func (s *sharedKeeper) open(a *App) (*grant.Keeper, error) {
 	vault, err := tokenstore.OpenVault(ctx, store, keys)
 	if err != nil {
 		return nil, errors.Join(err, store.Close(), removeGenerated(generated))
+	}
+	if err := s.issued.load(ctx, vault, logger); err != nil {
+		return nil, errors.Join(err, vault.Close(), removeGenerated(generated))
 	}
 	if generated != "" {
 		logger.Warn("no encryption_key is configured: one was generated; "+

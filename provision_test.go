@@ -318,7 +318,6 @@ func TestProvisionErrorsOfJSON(t *testing.T) {
 		"no caller":           {integrations, "no caller is configured, so nobody could use the proxy: add `caller <name> { key {env.NAME} ; connections * }`"},
 		"null integration":    {`"integrations":{"quickbooks":null},` + callers, "integration quickbooks is empty"},
 		"null caller":         {integrations + `,"callers":{"app":null}`, "caller app is empty"},
-		"empty caller":        {integrations + `,"callers":{"app":{}}`, "caller app: has neither a key nor a user to be recognized by"},
 		"a window alone":      {integrations + `,"callers":{"app":{"keys":["{env.FRESHBEARER_TEST_KEY}"],"rate_limit_window":1}}`, "caller app: rate_limit needs a positive number of requests and a positive window, such as 500 1m"},
 		"a rate without end":  {integrations + `,"callers":{"app":{"keys":["{env.FRESHBEARER_TEST_KEY}"],"rate_limit":1}}`, "caller app: rate_limit needs a positive number of requests and a positive window, such as 500 1m"},
 		"negative at once":    {integrations + `,"callers":{"app":{"keys":["{env.FRESHBEARER_TEST_KEY}"],"max_concurrent":-1}}`, "caller app: max_concurrent must be positive"},

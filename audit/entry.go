@@ -53,6 +53,10 @@ const (
 	Rekeyed  Action = "rekeyed"
 	// Rebound: tokens were bound to the hosts that are configured, Count of them.
 	Rebound Action = "rebound"
+	// KeyCreated, KeyRevoked: a proxy key was, at run time. Who is the caller
+	// that it is for, the outcome names the key by its ID.
+	KeyCreated Action = "key_created"
+	KeyRevoked Action = "key_revoked"
 	// Opened: the store was opened. The outcome says if it was on hold, as it
 	// is after a restore.
 	Opened Action = "opened"

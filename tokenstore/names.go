@@ -35,6 +35,7 @@ const (
 	kindRestoring kind = 'r'
 	kindNotice    kind = 'n'
 	kindAudit     kind = 'a'
+	kindProxyKey  kind = 'k'
 	// kindProbe is never there, see Probe.
 	kindProbe kind = 'w'
 )

@@ -20,6 +20,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"strconv"
 	"strings"
 	"time"
 
@@ -132,5 +133,33 @@ func secrets(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if neg == found {
 		ts.Fatalf("%s holds a secret: %v\n%s", args[0], found, text)
+	}
+}
+
+// contents sets a variable to the text of a file: `contents NAME <file>`.
+func contents(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
+}
+
+// idOf sets a variable to the ID of the key that a file tells of:
+// `idof NAME <file>`.
+func idOf(ts *testscript.TestScript, _ bool, args []string) {
+	words := strings.Fields(ts.ReadFile(args[1]))
+	if len(words) < 2 || words[0] != "key" {
+		ts.Fatalf("no key is told of: %q", words)
+	}
+	ts.Setenv(args[0], words[1])
+}
+
+// answers checks the status that a proxy key gets: `answers <status> <URL> <key>`.
+func answers(ts *testscript.TestScript, _ bool, args []string) {
+	req, err := http.NewRequest(http.MethodGet, args[1], http.NoBody)
+	ts.Check(err)
+	req.Header.Set("Authorization", "Bearer "+args[2])
+	resp, err := (&http.Client{Timeout: 30 * time.Second}).Do(req)
+	ts.Check(err)
+	ts.Check(resp.Body.Close())
+	if strconv.Itoa(resp.StatusCode) != args[0] {
+		ts.Fatalf("it answers %s", resp.Status)
 	}
 }

@@ -95,6 +95,9 @@ func TestScripts(t *testing.T) {
 			"connect":  connect,
 			"spent":    spent,
 			"secrets":  secrets,
+			"contents": contents,
+			"idof":     idOf,
+			"answers":  answers,
 		},
 	})
 }
