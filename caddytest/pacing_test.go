@@ -83,6 +83,27 @@ func TestPacing(t *testing.T) {
 	}
 }
 
+// With Intuit's limits in force, the pacing of a new configuration lets a burst
+// through without one 429, which costs the same burst many without it (see
+// TestPacingOff). When a request arrives depends on how busy this machine is:
+// one of three bursts is enough.
+func TestPacingPrevents429(t *testing.T) {
+	s := start(t, limited)
+	s.connect(realmOne)
+	c := client(t)
+	for try := 1; ; try++ {
+		n := countStatus(s.burst(c, realmOne, 25))
+		if n[http.StatusOK] == 25 {
+			return
+		}
+		t.Logf("25 requests at once were answered %v", n)
+		if try == 3 {
+			t.Fatal("Intuit refuses requests that were paced")
+		}
+		time.Sleep(2 * time.Second) // until Intuit has forgotten the burst
+	}
+}
+
 // Without pacing Intuit refuses some; its 429 says when to try again.
 func TestPacingOff(t *testing.T) {
 	s := start(t, limited, unpaced)
