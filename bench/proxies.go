@@ -35,7 +35,7 @@ type kind struct {
 	// command starts it; FILE is the configuration.
 	command []string
 	// prepare does what must be done before.
-	prepare func(ctx context.Context, dir string) error
+	prepare func(ctx context.Context, dir, api string) error
 }
 
 const caddyCommand = "DIR/caddy run --adapter caddyfile --config FILE"
@@ -63,8 +63,8 @@ http://ADDRESS {
 	},
 	{
 		name: "freshbearer", command: strings.Fields(caddyCommand),
-		prepare: func(ctx context.Context, dir string) error {
-			key, err := fillStore(ctx, dir, companies)
+		prepare: func(ctx context.Context, dir, api string) error {
+			key, err := fillStore(ctx, dir, api, companies)
 			if err != nil {
 				return err
 			}
@@ -187,7 +187,7 @@ func (s *setup) startProxy(ctx context.Context, k kind, upstream string) error {
 		return err
 	}
 	if k.prepare != nil {
-		if err := k.prepare(ctx, own); err != nil {
+		if err := k.prepare(ctx, own, s.api(upstream)); err != nil {
 			return err
 		}
 	}

@@ -34,8 +34,8 @@ import (
 const companies = 1000
 
 // fillStore makes a store as a proxy leaves it that has connected n companies,
-// with tokens that live for a day, and returns the file of its encryption key.
-func fillStore(ctx context.Context, dir string, n int) (string, error) {
+// with tokens that live for a day and are bound to api, and returns the file of its encryption key.
+func fillStore(ctx context.Context, dir, api string, n int) (string, error) {
 	key := tokenstore.GenerateKey()
 	file := filepath.Join(dir, "encryption-key")
 	if err := os.WriteFile(file, []byte(key.Reveal()), 0o600); err != nil {
@@ -61,7 +61,7 @@ func fillStore(ctx context.Context, dir string, n int) (string, error) {
 	for range 64 {
 		writers.Go(func() {
 			for i := range numbers {
-				if err := vault.Save(ctx, company(i)); err != nil {
+				if err := vault.Save(ctx, company(i, api)); err != nil {
 					select {
 					case failures <- err:
 					default:
@@ -86,11 +86,11 @@ func fillStore(ctx context.Context, dir string, n int) (string, error) {
 }
 
 // company is a connection as it is after its first refresh.
-func company(i int) *tokenstore.Record {
+func company(i int, api string) *tokenstore.Record {
 	now := time.Now()
 	return &tokenstore.Record{
 		Key:      tokenstore.Key{Integration: "quickbooks", Connection: strconv.Itoa(123140000000000 + i)},
-		Provider: "quickbooks", Environment: "sandbox", ClientID: "bench", Owner: "bench",
+		Provider: "quickbooks", Environment: "sandbox", ClientID: "bench", Owner: "bench", Hosts: []string{api},
 		Account: fmt.Sprintf("The Company Number %d", i), State: tokenstore.StateConnected, Since: now,
 		Epoch: 1, Generation: 2, ConnectedAt: now,
 		// As long as Intuit's are.
