@@ -96,11 +96,11 @@ func TestProbeHangs(t *testing.T) {
 		t.Errorf("a store that hangs: %v", err)
 	}
 	memory.FailAll(errors.New("disk on fire"))
-	joined := make(chan error)
+	joined := make(chan error, 1)
 	go func() { joined <- probeStore(t.Context(), t.Name(), k.Vault(), time.Minute) }()
 	select {
 	case err := <-joined:
-		t.Errorf("a second probe was made: %v", err)
+		t.Fatalf("a second probe was made: %v", err)
 	case <-time.After(50 * time.Millisecond):
 	}
 	close(release)
