@@ -49,7 +49,7 @@ type room struct {
 // among them.
 var rooms = map[string]room{
 	".": {caddy: true, ours: []string{
-		"audit", "grant", "notify", "pace", "provider", "provider/quickbooks", "tokenstore", "tokenstore/badger", "secret", "pages", "connectjs", "intuittest",
+		"audit", "grant", "notify", "pace", "provider", "provider/quickbooks", "tokenstore", "tokenstore/badger", "secret", "pages", "connectjs", "intuittest", "upstream",
 	}},
 	"grant":                {ours: []string{"provider", "tokenstore", "secret"}},
 	"audit":                {},
@@ -60,6 +60,7 @@ var rooms = map[string]room{
 	"tokenstore":           {ours: []string{"secret"}},
 	"tokenstore/badger":    {ours: []string{"tokenstore"}, caddy: true},
 	"tokenstore/storetest": {ours: []string{"tokenstore"}},
+	"upstream":             {},
 	"pages":                {},
 	"connectjs":            {standard: true},
 	"secret":               {standard: true},

@@ -68,7 +68,7 @@ func plainPath(p string) bool {
 
 // enter counts a request against the caller's limits, or refuses it. Whoever
 // enters must leave.
-func (c *Caller) enter(now time.Time) error {
+func (c *Caller) enter(clock func() time.Time) error {
 	l := c.limits
 	if n := l.underWay.Add(1); l.concurrent > 0 && n > l.concurrent {
 		l.underWay.Add(-1)
@@ -80,6 +80,7 @@ func (c *Caller) enter(now time.Time) error {
 	if l.rate == nil {
 		return nil
 	}
+	now := clock()
 	turn := l.rate.ReserveN(now, 1)
 	wait := turn.DelayFrom(now)
 	if wait <= 0 {
@@ -125,7 +126,7 @@ func (h *ConnectHandler) caller(r *http.Request) (*Caller, error) {
 		h.app.outOfScope(caller, h.integration)
 		return nil, &problem{Kind: kindOutOfScope, Detail: "This proxy key may only read: it makes no links, and neither refreshes nor disconnects."}
 	}
-	return caller, caller.enter(time.Now())
+	return caller, caller.enter(time.Now)
 }
 
 // outOfScope notes for the operator that a caller has asked for more than it

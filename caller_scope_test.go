@@ -68,8 +68,9 @@ func TestRateLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
+	clock := func() time.Time { return now }
 	enter := func() time.Duration {
-		err := c.enter(now)
+		err := c.enter(clock)
 		var p *problem
 		switch {
 		case err == nil:
@@ -105,15 +106,15 @@ func TestMaxConcurrent(t *testing.T) {
 	if err := c.provisionScope(); err != nil {
 		t.Fatal(err)
 	}
-	now := time.Now()
-	if first, second, third := c.enter(now), c.enter(now), c.enter(now); first != nil || second != nil || third == nil {
+	clock := time.Now
+	if first, second, third := c.enter(clock), c.enter(clock), c.enter(clock); first != nil || second != nil || third == nil {
 		t.Errorf("%v, %v, %v", first, second, third)
 	}
 	c.leave()
-	if err := c.enter(now); err != nil {
+	if err := c.enter(clock); err != nil {
 		t.Error(err)
 	}
-	if err := c.enter(now); err == nil {
+	if err := c.enter(clock); err == nil {
 		t.Error("a refused request has made room")
 	}
 }

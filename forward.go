@@ -29,14 +29,14 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/freshbearer/freshbearer/provider"
+	"github.com/freshbearer/freshbearer/upstream"
 )
 
 // origin is a scheme and a host with its port, if it is written.
 type origin struct{ scheme, host string }
 
-// forwarder sends requests to one fixed upstream over net/http. It does what a
-// reverse proxy must and nothing more: there is nothing to balance, to rewrite
-// or to look up.
+// forwarder sends requests to one fixed upstream. It does what a reverse proxy
+// must and nothing more: there is nothing to balance, to rewrite or to look up.
 type forwarder struct {
 	transport http.RoundTripper
 	// origins holds one URL (scheme and host) for each API of the integration.
@@ -56,29 +56,26 @@ const maxIdlePerHost = 512
 // upstreamTransports serve all configurations, one for each list of named
 // hosts: a reload does not cost the connections to the API, and an old
 // configuration leaves none behind.
-var upstreamTransports sync.Map // string to *http.Transport
+var upstreamTransports sync.Map // string to *upstream.Transport
 
-func upstreamTransport(named []string) *http.Transport {
+func upstreamTransport(named []string) *upstream.Transport {
 	key := strings.Join(named, " ")
 	v, ok := upstreamTransports.Load(key)
 	if !ok {
 		v, _ = upstreamTransports.LoadOrStore(key, newUpstreamTransport(named))
 	}
-	return v.(*http.Transport)
+	return v.(*upstream.Transport)
 }
 
-func newUpstreamTransport(named []string) *http.Transport {
+func newUpstreamTransport(named []string) *upstream.Transport {
 	dialer := &provider.Dialer{Dialer: net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}, Named: named}
-	return &http.Transport{
-		// No proxy from the environment: it would see every request.
-		DialContext:           dialer.DialContext,
-		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:   10 * time.Second,
-		ForceAttemptHTTP2:     true,
-		DisableCompression:    true,
-		ResponseHeaderTimeout: upstreamTimeout,
-		MaxIdleConnsPerHost:   maxIdlePerHost,
-		IdleConnTimeout:       90 * time.Second,
+	return &upstream.Transport{
+		DialContext:      dialer.DialContext,
+		TLS:              &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(0)},
+		HandshakeTimeout: 10 * time.Second,
+		ResponseTimeout:  upstreamTimeout,
+		IdleTimeout:      90 * time.Second,
+		MaxIdle:          maxIdlePerHost,
 	}
 }
 
@@ -106,7 +103,8 @@ func (f *forwarder) forward(w http.ResponseWriter, r *http.Request, x *exchange,
 	if !ok {
 		return &provider.TargetError{Reason: "this integration has no address for that API"}
 	}
-	resp, err := x.send(x.request(r, to), f.transport)
+	x.to = to
+	resp, err := x.send(r, f.transport)
 	if err != nil {
 		return err
 	}
@@ -132,27 +130,13 @@ func (f *forwarder) forward(w http.ResponseWriter, r *http.Request, x *exchange,
 	return nil
 }
 
-// request makes the outgoing request. It shares the header with r; the
-// exchange makes the one copy that is changed.
-func (x *exchange) request(r *http.Request, to *url.URL) *http.Request {
-	// From the raw target that was checked, not from r.URL, which is decoded.
-	// The grammar knows no escapes in a path, so it goes out byte for byte.
-	path, query, marked := strings.Cut(r.RequestURI, "?")
-	x.url = url.URL{
-		Scheme: to.Scheme, Host: to.Host,
-		Path: path, RawQuery: query, ForceQuery: marked && query == "",
-	}
-	return (&http.Request{
-		Method:        r.Method,
-		URL:           &x.url,
-		Host:          to.Host,
-		Header:        r.Header,
-		Body:          r.Body,
-		ContentLength: r.ContentLength,
-		Proto:         "HTTP/1.1",
-		ProtoMajor:    1,
-		ProtoMinor:    1,
-	}).WithContext(r.Context())
+// address leads a try to the API.
+func (x *exchange) address(out *http.Request) {
+	// The raw target that was checked, and not r.URL, which is decoded: it goes
+	// out byte for byte.
+	x.url = url.URL{Scheme: x.to.Scheme, Host: x.to.Host, Opaque: out.RequestURI}
+	out.URL, out.Host, out.RequestURI = &x.url, x.to.Host, ""
+	out.Close = false // that is about the caller's connection
 }
 
 // errRedirect says that the API wants to send the caller somewhere else.
@@ -189,13 +173,6 @@ var copyBuffers = sync.Pool{New: func() any { return new([copyBufferSize]byte) }
 func copyBody(w http.ResponseWriter, resp *http.Response) error {
 	buf := copyBuffers.Get().(*[copyBufferSize]byte)
 	defer copyBuffers.Put(buf)
-	if resp.ContentLength >= 0 {
-		// onlyWriter keeps io.CopyBuffer from handing over to ReadFrom, which
-		// would take a buffer of its own.
-		_, err := io.CopyBuffer(onlyWriter{w}, resp.Body, buf[:])
-		return err
-	}
-	rc := http.NewResponseController(w)
 	for {
 		n, err := resp.Body.Read(buf[:])
 		if n > 0 {
@@ -209,15 +186,13 @@ func copyBody(w http.ResponseWriter, resp *http.Response) error {
 		if err != nil {
 			return err
 		}
-		if n > 0 {
-			if err := rc.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		if n > 0 && resp.ContentLength < 0 {
+			if err := http.NewResponseController(w).Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 				return err
 			}
 		}
 	}
 }
-
-type onlyWriter struct{ io.Writer }
 
 // statusClientGone is what Caddy logs for a caller that hung up.
 const statusClientGone = 499

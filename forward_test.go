@@ -50,10 +50,7 @@ func TestUpstreamTransport(t *testing.T) {
 		t.Error("who has not named a host shares connections with who has")
 	}
 	transport := newUpstreamTransport(nil)
-	if transport.Proxy != nil {
-		t.Error("there is a proxy")
-	}
-	if c := transport.TLSClientConfig; c.MinVersion != tls.VersionTLS12 || c.InsecureSkipVerify || c.RootCAs != nil {
+	if c := transport.TLS; c.MinVersion != tls.VersionTLS12 || c.InsecureSkipVerify || c.RootCAs != nil {
 		t.Errorf("TLS is weak: %+v", c)
 	}
 	problem := problemFor(nil, &net.OpError{Op: "dial", Err: provider.ErrFenced})

@@ -153,7 +153,7 @@ func (h *Handler) enter(r *http.Request) (*Caller, error) {
 	if caller == nil {
 		return nil, unauthorized()
 	}
-	return caller, caller.enter(time.Now())
+	return caller, caller.enter(time.Now)
 }
 
 // admit decides whether the caller's request may go on, and for which

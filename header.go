@@ -44,32 +44,47 @@ var neverUp = []string{
 var neverDown = []string{"Set-Cookie", "Set-Cookie2", "Alt-Svc", "Strict-Transport-Security", "Public-Key-Pins", "Server"}
 
 var (
-	upStripped   = fieldSet(hopByHop, neverUp)
-	downStripped = fieldSet(hopByHop, neverDown)
+	upStripped   = newFieldSet(hopByHop, neverUp)
+	downStripped = newFieldSet(hopByHop, neverDown)
 )
 
-func fieldSet(lists ...[]string) map[string]struct{} {
-	set := make(map[string]struct{})
-	for _, name := range slices.Concat(lists...) {
-		set[name] = struct{}{}
-	}
-	return set
+// fieldSet is a set of canonical field names.
+type fieldSet struct {
+	names map[string]struct{}
+	// likely tells, for a name's length and first letter, whether there can be
+	// one. For most fields of most requests there cannot.
+	likely [256]bool
 }
 
-// idempotencyFields are fields at which net/http would send a request again by
-// itself, also a POST that the API may have carried out. It looks for the
-// canonical name only.
-var idempotencyFields = map[string]string{
-	"Idempotency-Key": "idempotency-key", "X-Idempotency-Key": "x-idempotency-key",
+func newFieldSet(lists ...[]string) *fieldSet {
+	s := &fieldSet{names: make(map[string]struct{})}
+	for _, name := range slices.Concat(lists...) {
+		s.names[name] = struct{}{}
+		s.likely[trait(name)] = true
+	}
+	return s
 }
+
+func trait(name string) byte { return byte(len(name))<<5 ^ name[0] }
+
+func (s *fieldSet) has(name string) bool {
+	if name == "" || !s.likely[trait(name)] {
+		return false
+	}
+	_, ok := s.names[name]
+	return ok
+}
+
+const forwardedPrefix = "X-Forwarded-"
 
 // upstreamHeader returns a copy of a caller's header without what must not go
 // up. The values are shared: nothing on the way changes them.
 func upstreamHeader(in http.Header) http.Header {
 	named := connectionNamed(in)
-	out := make(http.Header, len(in)+1)
+	out := make(http.Header, len(in)+1) // and the Authorization
+	agent := false
 	for name, values := range in {
-		if _, ok := upStripped[name]; ok || strings.HasPrefix(name, "X-Forwarded-") {
+		if upStripped.has(name) || strings.HasPrefix(name, forwardedPrefix) {
 			continue
 		}
 		if named != nil && slices.Contains(named, name) {
@@ -77,22 +92,24 @@ func upstreamHeader(in http.Header) http.Header {
 		}
 		// Servers differ in what they take for a hyphen: `authorization_x` does
 		// no harm, but `authorization` must come from here alone.
-		if strings.ContainsAny(name, "_. ") && disguised(name) {
+		if odd(name) && disguised(name) {
 			continue
+		}
+		switch name {
+		case "Accept-Encoding":
+			values = acceptEncoding(values)
+		case "User-Agent":
+			agent = true
+		case "Idempotency-Key", "X-Idempotency-Key":
+			// At these names net/http would send a request again by itself, also a
+			// POST that the API may have carried out. It looks for the canonical
+			// name only.
+			name = strings.ToLower(name)
 		}
 		out[name] = values
 	}
-	for canonical, name := range idempotencyFields {
-		if values, ok := out[canonical]; ok {
-			delete(out, canonical)
-			out[name] = values
-		}
-	}
-	if _, ok := out["User-Agent"]; !ok {
+	if !agent {
 		out["User-Agent"] = nil // or net/http would add its own
-	}
-	if accept, ok := out["Accept-Encoding"]; ok {
-		out["Accept-Encoding"] = acceptEncoding(accept)
 	}
 	return out
 }
@@ -111,12 +128,21 @@ func connectionNamed(h http.Header) []string {
 	return named
 }
 
+// odd tells whether a field name holds what may be taken for a hyphen.
+func odd(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; c == '_' || c == '.' || c == ' ' {
+			return true
+		}
+	}
+	return false
+}
+
 // disguised tells whether a field name is one of those that never go up in
 // another spelling.
 func disguised(name string) bool {
 	canonical := http.CanonicalHeaderKey(strings.NewReplacer("_", "-", ".", "-", " ", "-").Replace(name))
-	_, stripped := upStripped[canonical]
-	return stripped || strings.HasPrefix(canonical, "X-Forwarded-")
+	return upStripped.has(canonical) || strings.HasPrefix(canonical, forwardedPrefix)
 }
 
 var (
@@ -147,7 +173,7 @@ func zeroWeight(weight string) bool {
 func copyDown(dst, src http.Header) {
 	named := connectionNamed(src)
 	for name, values := range src {
-		if _, ok := downStripped[name]; ok || slices.Contains(named, name) {
+		if downStripped.has(name) || slices.Contains(named, name) {
 			continue
 		}
 		dst[name] = values

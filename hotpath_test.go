@@ -126,8 +126,8 @@ func (h *hotPath) inject() error {
 		return err
 	}
 	defer x.leave()
-	x.origins = h.forwarder.allowed
-	_, err = x.send(x.request(h.request, h.forwarder.origins[target.API]), h.api)
+	x.origins, x.to = h.forwarder.allowed, h.forwarder.origins[target.API]
+	_, err = x.send(h.request, h.api)
 	return err
 }
 

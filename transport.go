@@ -43,9 +43,14 @@ type exchange struct {
 	key         tokenstore.Key
 	// origins are the only places that the token may be sent to.
 	origins map[origin]struct{}
-	// url is where the forwarder sends the request, and authorization the field
-	// of each try: a first one may still be being written when the second
-	// begins. They are here so as not to be allocated one by one.
+	// to is the API that the forwarder sends the request to, nil behind Caddy's
+	// reverse proxy, which says so itself.
+	to *url.URL
+	// first is the request of the first try, url where the forwarder sends it, and
+	// authorization the field of each try: the first one may still be being
+	// written when the second begins. They are here so as not to be allocated one
+	// by one.
+	first         http.Request
 	url           url.URL
 	authorization [2]string
 	// snapshot is the one whose token was sent last.
@@ -57,13 +62,6 @@ type exchange struct {
 	slot  pace.Slot
 }
 
-// bodyError says that the caller's body could not be read. It is the caller's
-// affair, not the API's.
-type bodyError struct{ err error }
-
-func (e *bodyError) Error() string { return "reading the request body: " + e.err.Error() }
-func (e *bodyError) Unwrap() error { return e.err }
-
 // streamLeast is how long a token must live on for a body that is streamed and
 // so cannot be sent again.
 const streamLeast = time.Minute
@@ -72,9 +70,13 @@ const streamLeast = time.Minute
 // refuses the token. It never changes req: what is set on a handler's request
 // can be stripped by hop-by-hop rules, logged, and printed by error pages.
 func (x *exchange) send(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-	if _, ok := x.origins[origin{req.URL.Scheme, req.URL.Host}]; !ok {
+	to := req.URL
+	if x.to != nil {
+		to = x.to
+	}
+	if _, ok := x.origins[origin{to.Scheme, to.Host}]; !ok {
 		closeBody(req)
-		return nil, fmt.Errorf("refusing to send a token to %s://%s: it is not the integration's API", req.URL.Scheme, req.URL.Host)
+		return nil, fmt.Errorf("refusing to send a token to %s://%s: it is not the integration's API", to.Scheme, to.Host)
 	}
 	body, err := readBody(req, x.integration.ReplayBuffer)
 	if err != nil {
@@ -163,99 +165,21 @@ func (x *exchange) take(ctx context.Context, replayable bool) (err error) {
 	return err
 }
 
+// outgoing makes the request of a try.
 func (x *exchange) outgoing(req *http.Request, header http.Header, body *requestBody) *http.Request {
-	out := *req
-	out.Header = header
-	field := x.authorization[:1:1]
+	out, field := &x.first, x.authorization[:1:1]
 	if x.replayed {
-		field = x.authorization[1:]
+		out, field = new(http.Request), x.authorization[1:]
 	}
+	*out = *req
+	if x.to != nil {
+		x.address(out)
+	}
+	out.Header = header
 	field[0] = x.snapshot.Authorization().Reveal()
 	out.Header["Authorization"] = field
-	body.attach(&out)
-	return &out
-}
-
-// requestBody is a body that is either wholly in memory, and can be sent more
-// than once, or a stream.
-type requestBody struct {
-	replayable bool
-	held       []byte
-	stream     io.ReadCloser
-	length     int64
-}
-
-// readBody reads up to limit bytes before anything is sent. A body must not be
-// recorded while it is being sent: the API may answer before it has read it
-// all, and then the recording has a hole.
-func readBody(req *http.Request, limit int64) (requestBody, error) {
-	if req.Body == nil || req.Body == http.NoBody {
-		return requestBody{replayable: true}, nil
-	}
-	if req.ContentLength > limit {
-		return requestBody{stream: req.Body, length: req.ContentLength}, nil
-	}
-	var held []byte
-	var err error
-	if req.ContentLength > 0 {
-		held, err = readGrowing(req.Body, int(req.ContentLength))
-	} else {
-		held, err = io.ReadAll(io.LimitReader(req.Body, limit+1))
-	}
-	if err != nil {
-		closeBody(req)
-		return requestBody{}, &bodyError{err}
-	}
-	if int64(len(held)) > limit {
-		return requestBody{stream: struct {
-			io.Reader
-			io.Closer
-		}{io.MultiReader(bytes.NewReader(held), req.Body), req.Body}, length: -1}, nil
-	}
-	closeBody(req)
-	return requestBody{replayable: true, held: held}, nil
-}
-
-// bodyFirst is how much memory a body gets before any of it has come.
-const bodyFirst = 64 << 10
-
-// readGrowing reads n bytes. The memory grows with what has come: a caller that
-// only promises long bodies must not take it.
-func readGrowing(body io.Reader, n int) ([]byte, error) {
-	held := make([]byte, 0, min(n, bodyFirst))
-	for {
-		come, err := io.ReadFull(body, held[len(held):cap(held)])
-		held = held[:len(held)+come]
-		if err != nil || len(held) == n {
-			return held, err
-		}
-		larger := make([]byte, len(held), min(n, 4*len(held)))
-		copy(larger, held)
-		held = larger
-	}
-}
-
-// attach gives the request its own reader of the body.
-func (b *requestBody) attach(out *http.Request) {
-	out.TransferEncoding = nil
-	out.Trailer = nil
-	switch {
-	case !b.replayable:
-		out.Body, out.ContentLength, out.GetBody = b.stream, b.length, nil
-	case len(b.held) == 0:
-		out.Body, out.ContentLength, out.GetBody = http.NoBody, 0, nil
-	default:
-		out.Body = io.NopCloser(bytes.NewReader(b.held))
-		out.ContentLength = int64(len(b.held))
-		held := b.held // and not b, which would have to be allocated for it
-		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(held)), nil }
-	}
-}
-
-func closeBody(req *http.Request) {
-	if req.Body != nil {
-		_ = req.Body.Close()
-	}
+	body.attach(out)
+	return out
 }
 
 // refusal is a 401 or 403, read and cleaned.
