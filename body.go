@@ -36,11 +36,14 @@ type requestBody struct {
 	length     int64
 }
 
-// readBody reads up to limit bytes before anything is sent. A body must not be
+// readBody reads up to the replay buffer's size before anything is sent. A body must not be
 // recorded while it is being sent: the API may answer before it has read it
 // all, and then the recording has a hole.
-func readBody(req *http.Request, limit int64) (requestBody, error) {
-	if req.Body == nil || req.Body == http.NoBody {
+func (x *exchange) readBody(req *http.Request) (requestBody, error) {
+	limit := x.integration.ReplayBuffer
+	// A server says of each request whether it has a body, and Caddy wraps also
+	// those that are none. A client's may be of unknown length.
+	if req.Body == nil || req.Body == http.NoBody || x.to != nil && req.ContentLength == 0 {
 		return requestBody{replayable: true}, nil
 	}
 	if req.ContentLength > limit {

@@ -78,7 +78,7 @@ func (x *exchange) send(req *http.Request, next http.RoundTripper) (*http.Respon
 		closeBody(req)
 		return nil, fmt.Errorf("refusing to send a token to %s://%s: it is not the integration's API", to.Scheme, to.Host)
 	}
-	body, err := readBody(req, x.integration.ReplayBuffer)
+	body, err := x.readBody(req)
 	if err != nil {
 		return nil, err
 	}
