@@ -15,6 +15,7 @@
 package freshbearer
 
 import (
+	"maps"
 	"net/http"
 	"net/textproto"
 	"slices"
@@ -81,37 +82,47 @@ const forwardedPrefix = "X-Forwarded-"
 // up. The values are shared: nothing on the way changes them.
 func upstreamHeader(in http.Header) http.Header {
 	named := connectionNamed(in)
-	out := make(http.Header, len(in)+1) // and the Authorization
+	// All at once, which costs far less than one field after the other.
+	out := maps.Clone(in)
+	if out == nil {
+		out = make(http.Header)
+	}
 	agent := false
 	for name, values := range in {
-		if upStripped.has(name) || strings.HasPrefix(name, forwardedPrefix) {
-			continue
-		}
-		if named != nil && slices.Contains(named, name) {
-			continue
-		}
-		// Servers differ in what they take for a hyphen: `authorization_x` does
-		// no harm, but `authorization` must come from here alone.
-		if odd(name) && disguised(name) {
+		if !goesUp(name, named) {
+			delete(out, name)
 			continue
 		}
 		switch name {
 		case "Accept-Encoding":
-			values = acceptEncoding(values)
+			out[name] = acceptEncoding(values)
 		case "User-Agent":
 			agent = true
 		case "Idempotency-Key", "X-Idempotency-Key":
 			// At these names net/http would send a request again by itself, also a
 			// POST that the API may have carried out. It looks for the canonical
 			// name only.
-			name = strings.ToLower(name)
+			delete(out, name)
+			out[strings.ToLower(name)] = values
 		}
-		out[name] = values
 	}
 	if !agent {
 		out["User-Agent"] = nil // or net/http would add its own
 	}
 	return out
+}
+
+// goesUp tells whether a field goes up, unless the Connection field names it.
+func goesUp(name string, named []string) bool {
+	if upStripped.has(name) || strings.HasPrefix(name, forwardedPrefix) {
+		return false
+	}
+	if named != nil && slices.Contains(named, name) {
+		return false
+	}
+	// Servers differ in what they take for a hyphen: `authorization_x` does no
+	// harm, but `authorization` must come from here alone.
+	return !odd(name) || !disguised(name)
 }
 
 // connectionNamed returns the canonical names of the fields that the

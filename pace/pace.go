@@ -138,7 +138,9 @@ func (s Slot) Leave() {
 	c.stripe.mu.Lock()
 	defer c.stripe.mu.Unlock()
 	c.running--
-	c.dispatch()
+	if len(c.queue) > 0 {
+		c.dispatch()
+	}
 }
 
 // Stats are what a pacer has counted, and how many requests wait now.
