@@ -146,7 +146,7 @@ func (c *census) callers() []finding {
 				missing = append(missing, id)
 			}
 		}
-		connect := "connect one: POST <redirect_url without /callback>/links with this caller's key gives the link to open"
+		connect := "connect one: a POST with this caller's key to " + c.linksURLs() + " gives the link to open"
 		switch n := c.usable[name]; {
 		case c.err != nil:
 			found = append(found, warning(check, name, "not all connections could be looked at", "run the doctor again later"))
@@ -169,6 +169,15 @@ func (c *census) callers() []finding {
 		}
 	}
 	return found
+}
+
+// linksURLs are where callers ask for links.
+func (c *census) linksURLs() string {
+	var urls []string
+	for _, name := range slices.Sorted(maps.Keys(c.app.Integrations)) {
+		urls = append(urls, c.app.Integrations[name].publicURL("links", nil))
+	}
+	return strings.Join(urls, " or ")
 }
 
 // store says whether tokens can be kept and refreshed.
