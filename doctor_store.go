@@ -180,6 +180,18 @@ func (c *census) linksURLs() string {
 	return strings.Join(urls, " or ")
 }
 
+// place says whether a store that is not open can be made.
+func (d *doctor) place() []finding {
+	opener, ok := d.app.shared.opener.(tokenstore.Examiner)
+	if !ok {
+		return nil
+	}
+	if err := opener.Examine(); err != nil {
+		return []finding{fault("store", "", err.Error(), "let the user that runs Caddy write there, or name another directory: store badger { path <dir> }")}
+	}
+	return nil
+}
+
 // store says whether tokens can be kept and refreshed.
 func (d *doctor) store(ctx context.Context, seen *census) []finding {
 	const check = "store"
