@@ -155,8 +155,8 @@ func (u *firstUser) connect(answer string) {
 	if err := json.Unmarshal([]byte(answer), &made); err != nil {
 		u.t.Fatalf("asking for a link: %v: %s", err, answer)
 	}
-	if a := mustDo(u.t, browser(u.t), http.MethodGet, made.URL+"&start=1", nil); !bytes.Contains(a.Body, []byte("Connected to QuickBooks")) {
-		u.t.Errorf("connecting ends with %d:\n%s", a.Status, a.Body)
+	if a := mustDo(u.t, browser(u.t), http.MethodGet, made.URL+"&start=1", nil); !bytes.Contains(a.Body, []byte("Connected to QuickBooks – my-app")) {
+		u.t.Errorf("connecting ends with %d, and should name the caller:\n%s", a.Status, a.Body)
 	}
 }
 
