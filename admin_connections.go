@@ -99,7 +99,7 @@ func (a *adminAPI) connections(w http.ResponseWriter, r *http.Request) error {
 		Integration: query.Get("integration"), State: tokenstore.State(query.Get("state")), Text: query.Get("text"), Limit: grant.DefaultPage,
 	}
 	if !knownState(filter.State) {
-		return badParameter("state is connected, suspect, needs_reauth, revoke_pending or disconnected")
+		return badParameter("the state must be one of connected, suspect, needs_reauth, revoke_pending or disconnected")
 	}
 	for name, number := range map[string]*int{"offset": &filter.Offset, "limit": &filter.Limit} {
 		if text := query.Get(name); text != "" {

@@ -16,6 +16,7 @@ package freshbearer
 
 import (
 	"encoding/json"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -114,6 +115,20 @@ func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
 	return nil
 }
 
+// integrationOptions are listed to whoever mistypes one.
+var integrationOptions = []string{
+	"environment", "client_id", "client_secret", "redirect_url", "scopes", "refresh_before", "replay_buffer", "reauth_status", "app", "return_urls",
+	"link_lifetime", "reauth_link_lifetime", "status_page", "pacing", "notify", "authorize_url", "token_url", "revoke_url", "api_url",
+}
+
+// requiredOptions have no default; shown is what one looks like.
+var requiredOptions = map[string]string{
+	"client_id":     "client_id {env.QUICKBOOKS_CLIENT_ID}",
+	"client_secret": "client_secret {env.QUICKBOOKS_CLIENT_SECRET}",
+	"redirect_url":  "redirect_url https://qb.example.com/oauth/callback",
+	"scopes":        "scopes com.intuit.quickbooks.accounting",
+}
+
 // unmarshalIntegration parses an integration. Syntax:
 //
 //	integration <provider> [<name>] {
@@ -201,7 +216,7 @@ func (a *App) unmarshalIntegration(d *caddyfile.Dispenser) error {
 		text, isText := texts[option]
 		duration, isDuration := durations[option]
 		if !isText && !isDuration && option != "replay_buffer" && option != "reauth_status" {
-			return d.Errf("unrecognized integration option '%s'", option)
+			return d.Errf("unrecognized integration option '%s'; there are: %s", option, strings.Join(integrationOptions, ", "))
 		}
 		if !d.AllArgs(&value) {
 			return d.ArgErr()
@@ -229,9 +244,9 @@ func (a *App) unmarshalIntegration(d *caddyfile.Dispenser) error {
 			in.ReauthStatus = status
 		}
 	}
-	for _, required := range []string{"client_id", "client_secret", "redirect_url", "scopes"} {
+	for _, required := range slices.Sorted(maps.Keys(requiredOptions)) {
 		if !seen[required] {
-			return d.Errf("integration '%s': %s is missing", name, required)
+			return d.Errf("integration '%s': %s is missing, such as: %s", name, required, requiredOptions[required])
 		}
 	}
 	a.Integrations[name] = in

@@ -16,6 +16,7 @@ package freshbearer
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -40,7 +41,24 @@ func command() caddycmd.Command {
 			cmd.AddCommand(auditCommand(), backupCommand(), connectCommand(), connectionsCommand(), demoCommand(), disconnectCommand(),
 				doctorCommand(), healthCommand(), importCommand(), keygenCommand(), keysCommand(), rebindCommand(), recheckCommand(), refreshCommand(),
 				rekeyCommand(), restoreCommand(), resumeCommand(), showCommand(), statusCommand())
+			explainArguments(cmd)
 		},
+	}
+}
+
+// explainArguments has each command say how it is called to whoever calls it
+// otherwise.
+func explainArguments(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		explainArguments(sub)
+		if check := sub.Args; check != nil {
+			sub.Args = func(cmd *cobra.Command, args []string) error {
+				if err := check(cmd, args); err != nil {
+					return fmt.Errorf("%w; usage: %s", err, cmd.UseLine())
+				}
+				return nil
+			}
+		}
 	}
 }
 

@@ -15,11 +15,18 @@
 package freshbearer
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"net"
 	"net/http"
 	"net/url"
+	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 )
@@ -70,9 +77,59 @@ func (f *adminFlags) send(method, endpoint string, query url.Values, header http
 	if len(query) > 0 {
 		uri += "?" + query.Encode()
 	}
-	resp, err := caddycmd.AdminAPIRequest(address, method, uri, header, body)
+	resp, err := askAdmin(context.Background(), address, method, uri, header, body)
+	if err != nil || resp.StatusCode < 400 {
+		return resp, err
+	}
+	defer resp.Body.Close()
+	var refusal struct {
+		Error string `json:"error"`
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&refusal); err != nil || refusal.Error == "" {
+		return nil, notOurs(address, resp)
+	}
+	return nil, errors.New(refusal.Error)
+}
+
+func notOurs(address string, resp *http.Response) error {
+	return fmt.Errorf("the Caddy at %s answers %s: it is not one with freshbearer, or an older one, or the address is not its own", address, resp.Status)
+}
+
+// askAdmin sends a request to Caddy's admin API. Any answer is one: Caddy's own
+// client takes what is not a success for an error, and shows it as JSON.
+func askAdmin(ctx context.Context, address, method, uri string, header http.Header, body io.Reader) (*http.Response, error) {
+	at, err := caddy.ParseNetworkAddress(address)
+	if err != nil || at.PortRangeSize() > 1 {
+		return nil, fmt.Errorf("the address of Caddy's admin API, %s, is not one address (%v)", address, err)
+	}
+	origin := "http://" + at.JoinHostPort(0)
+	if at.IsUnixNetwork() {
+		at.Host, _, _ = strings.Cut(at.Host, "|") // the socket's mode
+		origin = "http://127.0.0.1"
+	}
+	req, err := http.NewRequestWithContext(ctx, method, origin+uri, body)
 	if err != nil {
-		return nil, fmt.Errorf("asking Caddy's admin API at %s (is Caddy running?): %w", address, err)
+		return nil, err
+	}
+	if !at.IsUnixNetwork() {
+		req.Header.Set("Origin", origin)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	maps.Copy(req.Header, header)
+	client := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, at.Network, at.JoinHostPort(0))
+		},
+	}}
+	resp, err := client.Do(req)
+	if err != nil {
+		if request := new(url.Error); errors.As(err, &request) {
+			err = request.Err
+		}
+		return nil, fmt.Errorf("asking Caddy's admin API at %s (is Caddy running? --address names another one): %w", address, err)
 	}
 	return resp, nil
 }

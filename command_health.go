@@ -20,12 +20,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
 )
 
@@ -102,8 +100,7 @@ func printHealth(w io.Writer, answer *healthAnswer, word string) error {
 // healthLimit is how long an answer may take: more than the store may.
 const healthLimit = 10 * time.Second
 
-// askHealth asks an endpoint whose answer has a meaning with any status, which
-// Caddy's own client takes for an error.
+// askHealth asks an endpoint whose answer has a meaning with status 503, too.
 func (f *adminFlags) askHealth(ctx context.Context, endpoint string) (*healthAnswer, error) {
 	address, off, err := f.adminAddress()
 	if err != nil {
@@ -112,38 +109,16 @@ func (f *adminFlags) askHealth(ctx context.Context, endpoint string) (*healthAns
 	if off {
 		return nil, errors.New("this configuration has no admin API (admin off), so there is nobody to ask")
 	}
-	at, err := caddy.ParseNetworkAddress(address)
-	if err != nil || at.PortRangeSize() > 1 {
-		return nil, fmt.Errorf("the address of Caddy's admin API, %s, is not one address (%v)", address, err)
-	}
-	origin := "http://" + at.JoinHostPort(0)
-	if at.IsUnixNetwork() {
-		at.Host, _, _ = strings.Cut(at.Host, "|") // the socket's mode
-		origin = "http://127.0.0.1"
-	}
 	ctx, cancel := context.WithTimeout(ctx, healthLimit)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, origin+adminPath+endpoint, http.NoBody)
+	resp, err := askAdmin(ctx, address, http.MethodGet, adminPath+endpoint, nil, nil)
 	if err != nil {
 		return nil, err
-	}
-	if !at.IsUnixNetwork() {
-		req.Header.Set("Origin", origin)
-	}
-	client := http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, at.Network, at.JoinHostPort(0))
-		},
-	}}
-	resp, err := client.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("asking Caddy's admin API at %s (is Caddy running?): %w", address, err)
 	}
 	defer resp.Body.Close()
 	answer := new(healthAnswer)
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusServiceUnavailable {
-		return nil, fmt.Errorf("the Caddy at %s answers %s: it is not one with freshbearer, or an older one, or the address is not its own", address, resp.Status)
+		return nil, notOurs(address, resp)
 	}
 	return answer, decodeAdmin(io.LimitReader(resp.Body, 1<<20), answer)
 }

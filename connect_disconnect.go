@@ -141,7 +141,7 @@ func (h *ConnectHandler) disconnectResult(link grant.Link, snap *grant.Snapshot)
 	return grant.Result{
 		Purpose: grant.PurposeDisconnect, Integration: h.integration.name,
 		Connection: snap.Connection, Account: snap.Account, Pending: snap.RevokePending,
-		ReturnURL: link.ReturnURL,
+		Caller: link.Caller, ReturnURL: link.ReturnURL,
 	}
 }
 
@@ -151,7 +151,7 @@ func (h *ConnectHandler) disconnectedPage(r grant.Result) pages.Page {
 	title := h.integration.provider.Title()
 	company := companyName(r.Account, r.Connection)
 	page := pages.Page{
-		Kind: pages.Success, App: h.appName(""),
+		Kind: pages.Success, App: h.appName(r.Caller),
 		Title: "Disconnected from " + title,
 		Lead:  company + " is disconnected.",
 		Detail: []string{

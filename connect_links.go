@@ -16,6 +16,7 @@ package freshbearer
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -115,8 +116,12 @@ func readLinkRequest(r *http.Request) (*linkRequest, error) {
 	}
 	decoder := json.NewDecoder(strings.NewReader(string(body)))
 	decoder.DisallowUnknownFields()
-	if decoder.Decode(request) != nil || decoder.More() {
-		return nil, badRequest(`The body must be a JSON object with "connection", "return_url" and "purpose", all optional.`)
+	if err := decoder.Decode(request); err != nil || decoder.More() {
+		words := `The body must be a JSON object with "connection", "return_url" and "purpose", all optional texts.`
+		if number := new(json.UnmarshalTypeError); errors.As(err, &number) && number.Field == "connection" {
+			words = `The connection must be a text, in quotes: {"connection":"9130…"}. JavaScript would round a number of that length.`
+		}
+		return nil, badRequest(words)
 	}
 	switch {
 	case request.Purpose != "" && request.Purpose != "connect" && request.Purpose != string(grant.PurposeDisconnect):

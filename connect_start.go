@@ -103,7 +103,9 @@ func (h *ConnectHandler) callback(w http.ResponseWriter, r *http.Request, keeper
 			result.Failure, result.Detail = failed.Failure, failed.Detail
 			result.Causes, result.CodeAge = failed.Causes, int64(failed.CodeAge/time.Second)
 			result.TraceID, result.ReturnURL, result.Popup = failed.TraceID, failed.ReturnURL, failed.Popup
-			result.Again = failed.Again
+			if result.Again = failed.Again; failed.Again != nil {
+				result.Caller = failed.Again.Caller
+			}
 		}
 	}
 	clean := h.integration.publicURL("done", url.Values{"result": {keeper.SignResult(result)}})

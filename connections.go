@@ -139,7 +139,7 @@ func (h *ConnectHandler) listConnections(w http.ResponseWriter, r *http.Request,
 	}
 	state := tokenstore.State(query.Get("state"))
 	if !knownState(state) {
-		return badRequest("The state is connected, suspect, needs_reauth, revoke_pending or disconnected.")
+		return badRequest("The state must be one of connected, suspect, needs_reauth, revoke_pending or disconnected.")
 	}
 	listing, err := keeper.List(r.Context(), grant.Filter{
 		Integration: h.integration.name, State: state,

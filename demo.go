@@ -46,6 +46,7 @@ type demo struct {
 
 	// What the templates show.
 	Dir, Key, Proxy, Realm, Link string
+	ClientID, Secret             string
 	Intuit                       *intuittest.Server
 }
 
@@ -66,7 +67,8 @@ const demoCaddyfile = `{
 		}
 		encryption_key {file.{{.Dir}}/key}
 		integration quickbooks {
-			client_id intuittest-client-id
+			client_id {{.ClientID}}
+			app "The demo"
 			client_secret {env.FRESHBEARER_DEMO_SECRET}
 			redirect_url {{.Proxy}}/oauth/callback
 			scopes com.intuit.quickbooks.accounting
@@ -116,6 +118,15 @@ Company {{.Realm}} is connected. Paste these into another terminal:
 
    FRESHBEARER_URL={{.Proxy}} FRESHBEARER_KEY={{.Key}} node examples/connect/server.mjs
 
+6. A Caddyfile of your own (docs/quickstart.md) with this Intuit: the client
+   secret is {{.Secret}}, and the integration has
+
+   client_id {{.ClientID}}
+   authorize_url {{.Intuit.AuthorizeURL}}
+   token_url {{.Intuit.TokenURL}}
+   revoke_url {{.Intuit.RevokeURL}}
+   api_url {{.Intuit.URL}}
+
 Ctrl-C ends the demo. It keeps nothing.
 `
 
@@ -127,9 +138,9 @@ func (d *demo) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(d.Dir)) }()
 
-	d.Realm = intuittest.DefaultRealm
+	d.Realm, d.ClientID, d.Secret = intuittest.DefaultRealm, intuittest.DefaultClientID, intuittest.DefaultClientSecret
 	d.Intuit = intuittest.New(intuittest.WithConfig(intuittest.Config{
-		ClientID: intuittest.DefaultClientID, ClientSecret: intuittest.DefaultClientSecret,
+		ClientID: d.ClientID, ClientSecret: d.Secret,
 		Companies: []intuittest.Company{
 			{RealmID: d.Realm, Name: "Sandbox Company US 1"},
 			{RealmID: "9130357849536736", Name: "Craig's Design and Landscaping"},
@@ -169,7 +180,7 @@ func (d *demo) startProxy() error {
 		return fmt.Errorf("writing the demo's encryption key: %w", err)
 	}
 	for name, value := range map[string]string{
-		"FRESHBEARER_DEMO_SECRET": intuittest.DefaultClientSecret,
+		"FRESHBEARER_DEMO_SECRET": d.Secret,
 		"FRESHBEARER_DEMO_KEY":    d.Key,
 	} {
 		if err := os.Setenv(name, value); err != nil {

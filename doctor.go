@@ -146,6 +146,7 @@ func (d *doctor) examine(ctx context.Context) *report {
 
 	seen := d.look(ctx)
 	if d.keeper == nil && d.closed == nil {
+		r.add(d.place()...)
 		r.skip("store", "", noStore)
 	} else {
 		r.add(d.store(ctx, seen)...)

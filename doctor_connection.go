@@ -30,7 +30,11 @@ const (
 	endSoon = 30 * 24 * time.Hour
 )
 
-const reconnect = "a human must authorize it again: open the reauth_url of the answer 428, or a connect link"
+// reconnect says who repairs a grant, and how.
+func reconnect(r *tokenstore.Record) string {
+	return "a human must authorize it again: open the reauth_url of the answer 428, or the link of: caddy freshbearer connect " +
+		r.Integration + " " + r.Connection
+}
 
 // connection says how a connection is. Faults are what the operator must
 // repair; what a human must authorize again is a warning.
@@ -50,24 +54,24 @@ func (c *census) connection(r *tokenstore.Record) finding {
 		return warning(check, subject, text+"; the provider has not confirmed that it is revoked", "nothing: it is tried again by itself")
 	case tokenstore.StateNeedsReauth:
 		if r.Cause == tokenstore.CauseWrongClient {
-			return fault(check, subject, text, "put the client_id and client_secret back that it was authorized with, or: "+reconnect)
+			return fault(check, subject, text, "put the client_id and client_secret back that it was authorized with, or: "+reconnect(r))
 		}
-		return warning(check, subject, text, reconnect)
+		return warning(check, subject, text, reconnect(r))
 	}
 	switch {
 	case r.ClientID != "" && r.ClientID != in.client.ClientID:
 		return fault(check, subject, text+"; it was authorized with another client_id, and cannot be refreshed with this one",
-			"put the client_id and client_secret back that it was authorized with, or: "+reconnect)
+			"put the client_id and client_secret back that it was authorized with, or: "+reconnect(r))
 	case r.Environment != "" && r.Environment != in.Environment:
 		return fault(check, subject, fmt.Sprintf("%s; it was authorized in the environment %s, and the integration's is %s", text, r.Environment, in.Environment),
-			"put the environment back, or: "+reconnect)
+			"put the environment back, or: "+reconnect(r))
 	case in.unbound(r) != "":
 		return fault(check, subject, text+"; the configuration sends tokens to "+in.unbound(r)+", which its tokens are not bound to",
 			"correct the host, or if it is meant, run: caddy freshbearer rebind")
 	case r.State == tokenstore.StateSuspect:
 		return warning(check, subject, text, "nothing: it is tried again by itself, and either works again or is pronounced dead within a day")
 	case !r.AuthorizationExpiresAt.IsZero() && r.AuthorizationExpiresAt.Sub(c.now) < endSoon:
-		return warning(check, subject, text, "its authorization ends, which no refresh prolongs: "+reconnect)
+		return warning(check, subject, text, "its authorization ends, which no refresh prolongs: "+reconnect(r))
 	case !r.RefreshExpiresAt.IsZero() && r.RefreshExpiresAt.Sub(c.now) < idleSoon:
 		return warning(check, subject, text, "it should have been refreshed long ago: look for its connection_hash in Caddy's log; any request to it refreshes it")
 	}

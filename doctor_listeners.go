@@ -15,11 +15,13 @@
 package freshbearer
 
 import (
+	"context"
 	"maps"
 	"net"
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -110,12 +112,63 @@ func (d *doctor) listeners() []finding {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.app.Integrations)) {
-		if !served[name] {
+		switch in := d.app.Integrations[name]; {
+		case !served[name]:
 			found = append(found, warning(check, name, "no site has this integration, so nobody can reach it",
 				"add the directive to a site: freshbearer "+name))
+		case !d.leadsHere(in):
+			origin := in.redirect.Scheme + "://" + in.redirect.Host
+			found = append(found, warning("redirect url", name, "no site of this configuration has "+origin+", where browsers are sent back to",
+				"let redirect_url begin with a site's address; if something in front of Caddy changes host names, let it keep them"))
 		}
 	}
 	return found
+}
+
+// leadsHere tells whether a site of the integration takes the host of its
+// redirect_url. The port says something on this machine only: elsewhere it may
+// be that of a proxy in front of Caddy.
+func (d *doctor) leadsHere(in *Integration) bool {
+	r := (&http.Request{Host: in.redirect.Host}).WithContext(context.WithValue(context.Background(), caddy.ReplacerCtxKey, caddy.NewReplacer()))
+	for _, s := range d.app.sites {
+		if s.integration != in.name || loopback(in.redirect.Hostname()) && !listensOn(s.server, in.redirect.Port()) {
+			continue
+		}
+		if slices.ContainsFunc(s.server.Routes, func(route caddyhttp.Route) bool { return takesHost(route, r) }) {
+			return true
+		}
+	}
+	return false
+}
+
+func listensOn(server *caddyhttp.Server, port string) bool {
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return true // the scheme's own, which another program may hand on
+	}
+	return slices.ContainsFunc(server.Listen, func(listen string) bool {
+		address, err := caddy.ParseNetworkAddress(listen)
+		return err == nil && (address.IsUnixNetwork() || address.IsFdNetwork() || address.StartPort <= uint(number) && uint(number) <= address.EndPort)
+	})
+}
+
+// takesHost tells whether a route is for the host of a request, whatever else it
+// asks for.
+func takesHost(route caddyhttp.Route, r *http.Request) bool {
+	for _, set := range route.MatcherSets {
+		other := func(matcher any) bool {
+			hosts, ok := matcher.(*caddyhttp.MatchHost)
+			if !ok {
+				return false
+			}
+			match, err := hosts.MatchWithError(r)
+			return err == nil && !match
+		}
+		if !slices.ContainsFunc(set, other) {
+			return true
+		}
+	}
+	return len(route.MatcherSets) == 0
 }
 
 // tls tells whether a server encrypts on an address, by Caddy's own rule: if

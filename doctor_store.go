@@ -146,7 +146,7 @@ func (c *census) callers() []finding {
 				missing = append(missing, id)
 			}
 		}
-		connect := "connect one: POST <redirect_url without /callback>/links with this caller's key gives the link to open"
+		connect := "connect one: a POST with this caller's key to " + c.linksURLs() + " gives the link to open"
 		switch n := c.usable[name]; {
 		case c.err != nil:
 			found = append(found, warning(check, name, "not all connections could be looked at", "run the doctor again later"))
@@ -169,6 +169,27 @@ func (c *census) callers() []finding {
 		}
 	}
 	return found
+}
+
+// linksURLs are where callers ask for links.
+func (c *census) linksURLs() string {
+	var urls []string
+	for _, name := range slices.Sorted(maps.Keys(c.app.Integrations)) {
+		urls = append(urls, c.app.Integrations[name].publicURL("links", nil))
+	}
+	return strings.Join(urls, " or ")
+}
+
+// place says whether a store that is not open can be made.
+func (d *doctor) place() []finding {
+	opener, ok := d.app.shared.opener.(tokenstore.Examiner)
+	if !ok {
+		return nil
+	}
+	if err := opener.Examine(); err != nil {
+		return []finding{fault("store", "", err.Error(), "let the user that runs Caddy write there, or name another directory: store badger { path <dir> }")}
+	}
+	return nil
 }
 
 // store says whether tokens can be kept and refreshed.

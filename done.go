@@ -132,7 +132,7 @@ func (h *ConnectHandler) donePage(keeper *grant.Keeper, r grant.Result) (pages.P
 	}
 	title := h.integration.provider.Title()
 	page := pages.Page{
-		Kind: pages.Success, App: h.appName(""), Title: "Connected to " + title,
+		Kind: pages.Success, App: h.appName(r.Caller), Title: "Connected to " + title,
 		Technical: []pages.Field{
 			{Name: "integration", Value: r.Integration},
 			{Name: "connection", Value: r.Connection},

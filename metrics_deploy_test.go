@@ -67,6 +67,17 @@ func TestDashboardAndAlerts(t *testing.T) {
 	}
 	shown := map[string]bool{}
 	for where, expr := range asked {
+		labels := "le"
+		for _, m := range regexp.MustCompile(`caddy_\w+`).FindAllString(expr, -1) {
+			labels += "," + exist[m] + "," + exist[regexp.MustCompile(`_(bucket|count|sum)$`).ReplaceAllString(m, "")]
+		}
+		for _, m := range regexp.MustCompile(`\bby \(([^)]*)\)`).FindAllStringSubmatch(expr, -1) {
+			for label := range strings.SplitSeq(m[1], ", ") {
+				if !strings.Contains(","+labels+",", ","+label+",") {
+					t.Errorf("%s groups by %s, but there is %s", where, label, labels)
+				}
+			}
+		}
 		found := regexp.MustCompile(`(caddy_\w+)(\{[^}]*\})?`).FindAllStringSubmatch(expr, -1)
 		if len(found) == 0 {
 			t.Errorf("%s asks for nothing of ours", where)

@@ -313,6 +313,9 @@ func TestConnectLinks(t *testing.T) {
 			t.Errorf("%s: %d %s", bad, a.Status, a.Body)
 		}
 	}
+	if a := mustDo(t, c, http.MethodPost, s.Proxy+"/oauth/links", []byte(`{"connection":9130347957983546}`), s.bearer()); !bytes.Contains(a.Body, []byte("must be a text, in quotes")) {
+		t.Errorf("a realm ID as a number: %d %s", a.Status, a.Body)
+	}
 	for _, back := range []string{"https://app.example.com/done?a=b&c=d", "http://localhost:3000/x"} {
 		page := s.finish(c, s.begin(c, s.link(`{"return_url":"`+back+`"}`), realmOne))
 		target, err := url.Parse(actionOf(page))

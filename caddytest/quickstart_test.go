@@ -18,10 +18,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -155,8 +158,8 @@ func (u *firstUser) connect(answer string) {
 	if err := json.Unmarshal([]byte(answer), &made); err != nil {
 		u.t.Fatalf("asking for a link: %v: %s", err, answer)
 	}
-	if a := mustDo(u.t, browser(u.t), http.MethodGet, made.URL+"&start=1", nil); !bytes.Contains(a.Body, []byte("Connected to QuickBooks")) {
-		u.t.Errorf("connecting ends with %d:\n%s", a.Status, a.Body)
+	if a := mustDo(u.t, browser(u.t), http.MethodGet, made.URL+"&start=1", nil); !bytes.Contains(a.Body, []byte("Connected to QuickBooks – my-app")) {
+		u.t.Errorf("connecting ends with %d, and should name the caller:\n%s", a.Status, a.Body)
 	}
 }
 
@@ -201,5 +204,66 @@ func TestDocumentedScripts(t *testing.T) {
 	}
 	if scripts < 4 {
 		t.Errorf("only %d scripts", scripts)
+	}
+}
+
+// nangoAPI is what the documentation of Nango says of its API, with pages or
+// without.
+func nangoAPI(t *testing.T, paged bool) *httptest.Server {
+	list := [][]string{{"one", "quickbooks"}, {"other", "xero"}, {"two/2", "quickbooks"}, {"dead", "quickbooks"}}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /connections", func(w http.ResponseWriter, r *http.Request) {
+		shown := list
+		if page, _ := strconv.Atoi(r.URL.Query().Get("page")); paged {
+			shown = list[min(2*page, len(list)):min(2*page+2, len(list))]
+		}
+		connections := []map[string]string{}
+		for _, c := range shown {
+			connections = append(connections, map[string]string{"connection_id": c[0], "provider_config_key": c[1]})
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"connections": connections})
+	})
+	mux.HandleFunc("GET /connections/{id}", func(w http.ResponseWriter, r *http.Request) {
+		query, id := r.URL.Query(), r.PathValue("id")
+		if query.Get("provider_config_key") != "quickbooks" || query.Get("refresh_token") != "true" || id == "dead" {
+			http.Error(w, `{"error":{"code":"refresh_exhausted"}}`, http.StatusFailedDependency)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{
+			"connection_config": map[string]string{"realmId": "realm of " + id},
+			"credentials":       map[string]string{"type": "OAUTH2", "refresh_token": "R-" + id, "access_token": "A-" + id, "expires_at": "2026-11-24T15:00:00.000Z"},
+		})
+	})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer the key" {
+			http.Error(w, "no", http.StatusUnauthorized)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+// The script that gets grants out of Nango writes lines that can be imported,
+// and names what it could not get.
+func TestNangoScript(t *testing.T) {
+	_, blocks := readGuide(t, "../docs/migrating.md")
+	i := slices.IndexFunc(blocks, func(b guideBlock) bool { return b.language == "js" })
+	if i < 0 {
+		t.Fatal("there is no script")
+	}
+	for _, paged := range []bool{true, false} {
+		cmd := inDir(t, programDir(t, map[string]string{"nango.mjs": blocks[i].code}), tool(t, "node"), "nango.mjs")
+		cmd.Env = append(os.Environ(), "NANGO_URL="+nangoAPI(t, paged).URL, "NANGO_KEY=the key", "NANGO_INTEGRATION=quickbooks")
+		var problems bytes.Buffer
+		cmd.Stderr = &problems
+		out, err := cmd.Output()
+		const want = `{"connection":"realm of one","refresh_token":"R-one","access_token":"A-one","expires_at":"2026-11-24T15:00:00.000Z"}
+{"connection":"realm of two/2","refresh_token":"R-two/2","access_token":"A-two/2","expires_at":"2026-11-24T15:00:00.000Z"}
+`
+		if string(out) != want || cmd.ProcessState.ExitCode() != 1 || !strings.Contains(problems.String(), "/connections/dead: 424") {
+			t.Errorf("paged %v: %v\n%s%s", paged, err, out, problems.Bytes())
+		}
 	}
 }

@@ -195,7 +195,7 @@ func (k *Keeper) redeem(ctx context.Context, cb Callback, b *begun) (Result, err
 	k.logger.Info("connected", k.fields(record)...)
 	return Result{
 		Purpose: b.Link.Purpose, Integration: in.Name, Connection: id, Account: account.Name,
-		ReturnURL: b.Link.ReturnURL, Popup: b.Popup,
+		Caller: b.Link.Caller, ReturnURL: b.Link.ReturnURL, Popup: b.Popup,
 	}, nil
 }
 

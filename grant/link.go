@@ -88,6 +88,8 @@ type Result struct {
 	Integration string  `json:"i"`
 	Connection  string  `json:"n,omitempty"`
 	Account     string  `json:"a,omitempty"`
+	// Caller is whose link it was, as far as that is known.
+	Caller string `json:"c,omitempty"`
 	// Failure is empty after a success.
 	Failure Failure `json:"f,omitempty"`
 	// Causes and CodeAge, in seconds, are those of an AuthorizationError.

@@ -148,3 +148,9 @@ type Opener interface {
 	// names what is wrong and what the operator can do about it.
 	Open(logger *zap.Logger) (Store, error)
 }
+
+// Examiner is an Opener that can be asked beforehand whether there is a place
+// for the store. It leaves nothing behind.
+type Examiner interface {
+	Examine() error
+}

@@ -33,6 +33,7 @@ import (
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
 
 	"github.com/freshbearer/freshbearer/intuittest"
 )
@@ -100,6 +101,47 @@ func TestScripts(t *testing.T) {
 			"answers":  answers,
 		},
 	})
+}
+
+// Each command is run by a script, other than for its help.
+func TestCommandsHaveScripts(t *testing.T) {
+	paths, err := filepath.Glob("testdata/script/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var scripts strings.Builder
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(data)) {
+			if strings.HasPrefix(line, "exec caddy") && !strings.Contains(line, "--help") {
+				scripts.WriteString(line)
+			}
+		}
+	}
+	known := caddycmd.Commands()["freshbearer"]
+	root := &cobra.Command{Use: "caddy " + known.Name}
+	known.CobraFunc(root)
+	commands := 0
+	var visit func(cmd *cobra.Command, path string)
+	visit = func(cmd *cobra.Command, path string) {
+		for _, sub := range cmd.Commands() {
+			visit(sub, path+" "+sub.Name())
+		}
+		if cmd == root || cmd.Name() == "keys" {
+			return // they name their commands
+		}
+		commands++
+		if !regexp.MustCompile(`(?m)^exec caddy(-into \S+)?` + path + `\b`).MatchString(scripts.String()) {
+			t.Errorf("no script has caddy%s succeed", path)
+		}
+	}
+	visit(root, " "+known.Name)
+	if commands < 20 {
+		t.Errorf("only %d commands", commands)
+	}
 }
 
 // freePort sets a variable to a port that nobody listens on: `freeport NAME`.

@@ -17,7 +17,7 @@
 // engine, and the types of Kubernetes' API, strictly. It is a module of its
 // own, because these are large:
 //
-//	go test -C deploy/check .
+//	go test -C deploy/check -count=1 .
 package check
 
 import (

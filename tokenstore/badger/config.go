@@ -156,6 +156,26 @@ func (c *Config) Identity() (string, error) {
 	return path, nil
 }
 
+// Examine implements tokenstore.Examiner: it tries to write where the directory
+// is, or would be made.
+func (c *Config) Examine() error {
+	dir, err := c.Identity()
+	if err != nil {
+		return err
+	}
+	for {
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	f, err := os.CreateTemp(dir, ".freshbearer-examined-")
+	if err != nil {
+		return fmt.Errorf("the token store cannot be made: %w", err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
 // resolve resolves the symbolic links of an absolute path, whose last elements
 // need not exist.
 func resolve(path string) (string, error) {

@@ -34,7 +34,7 @@ const dirMode fs.FileMode = 0o700
 // nobody else uses it. Closing the returned file lets others use it.
 func prepareDir(dir string, logger *zap.Logger) (lock *os.File, err error) {
 	if err := makeDir(dir); err != nil {
-		return nil, fmt.Errorf("creating the directory of the token store: %w", err)
+		return nil, fmt.Errorf("creating the directory of the token store, %s: %w; let the user that runs Caddy make it, or name another one: store badger { path <dir> }", dir, err)
 	}
 	content, err := inspect(dir)
 	if err != nil {
