@@ -132,8 +132,8 @@ func TestOpenAPIProblems(t *testing.T) {
 			want = strconv.Itoa(kind.status)
 		}
 		got := fmt.Sprintf("%v|%v|%s|%v|%v|%s", own["type"].Value.Const, own["title"].Value.Const, status,
-			own["error"].Value.Const, own["Fault"].Value.Properties["type"].Value.Const, ref.Value.Description)
-		if want := fmt.Sprintf("%s|%s|%s|%s|%s|%s", uri, kind.title, want, kind.code, kind.fault, kind.detail); got != want {
+			own["error"].Value.Const, own["Fault"].Ref, ref.Value.Description)
+		if want := fmt.Sprintf("%s|%s|%s|%s|#/components/schemas/%s|%s", uri, kind.title, want, kind.code, kind.fault, kind.detail); got != want {
 			t.Errorf("%s\n got %s\nwant %s", name, got, want)
 		}
 	}
@@ -141,6 +141,14 @@ func TestOpenAPIProblems(t *testing.T) {
 	sameWords(t, "type", words(base["type"]), types)
 	sameWords(t, "title", words(base["title"]), titles)
 	sameWords(t, "error", words(base["error"]), codes)
+	faults := []string{faultAuthentication, faultAuthorization, faultValidation, faultService}
+	sameWords(t, "Fault.type", words(doc.Components.Schemas["Fault"].Value.Properties["type"]), slices.Clone(faults))
+	for _, name := range faults {
+		if ref := doc.Components.Schemas[name]; ref == nil || ref.Value.AllOf[1].Value.Properties["type"].Value.Const != name {
+			t.Errorf("there is no schema %s", name)
+		}
+		schemas[name] = true
+	}
 	for name, ref := range doc.Components.Schemas {
 		if len(ref.Value.AllOf) > 0 && !schemas[name] {
 			t.Errorf("%s is no kind of problem", name)
@@ -159,6 +167,9 @@ func TestOpenAPIProblems(t *testing.T) {
 		}
 	}
 	delete(answered, "")
+	for _, name := range faults {
+		delete(schemas, name)
+	}
 	sameWords(t, "kinds in answers", slices.Collect(maps.Keys(answered)), slices.Collect(maps.Keys(schemas)))
 }
 
@@ -207,7 +218,6 @@ func TestOpenAPIWords(t *testing.T) {
 	sameWords(t, "Proof", words(admin["Proof"]), constants("grant", "Proof"))
 	sameWords(t, "AuditAction", words(admin["AuditAction"]), constants("audit", "Action"))
 	sameWords(t, "AuditActor", words(admin["AuditActor"]), constants("audit", "Actor"))
-	sameWords(t, "Fault.type", words(apps["Fault"].Value.Properties["type"]), []string{faultAuthentication, faultAuthorization, faultValidation, faultService})
 }
 
 // The sizes of pages are documented.
