@@ -15,7 +15,6 @@
 package freshbearer
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -222,9 +221,7 @@ func (a *adminAPI) resume(w http.ResponseWriter, r *http.Request) error {
 	if hold != nil {
 		answer.Released = &releasedHold{hold.Reason, hold.Since, hold.BackupAt}
 	}
-	w.Header().Set("Content-Type", "application/json")
-	// A client that is gone gets no second answer.
-	_ = json.NewEncoder(w).Encode(answer)
+	writeJSON(w, http.StatusOK, answer)
 	return nil
 }
 

@@ -15,7 +15,6 @@
 package freshbearer
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -72,7 +71,8 @@ func (a *adminAPI) audit(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return adminError(err)
 	}
-	return adminJSON(w, auditShown{identity, entries})
+	writeJSON(w, http.StatusOK, auditShown{identity, entries})
+	return nil
 }
 
 // verifyAudit verifies the audit log.
@@ -88,13 +88,7 @@ func (a *adminAPI) verifyAudit(w http.ResponseWriter, r *http.Request) error {
 	if !report.Intact() {
 		a.logger.Error("the audit log is broken", zap.String("store", identity), zap.Any("breaks", report.Breaks))
 	}
-	return adminJSON(w, auditVerified{identity, report.Intact(), report})
-}
-
-func adminJSON(w http.ResponseWriter, answer any) error {
-	w.Header().Set("Content-Type", "application/json")
-	// A client that is gone gets no second answer.
-	_ = json.NewEncoder(w).Encode(answer)
+	writeJSON(w, http.StatusOK, auditVerified{identity, report.Intact(), report})
 	return nil
 }
 

@@ -209,13 +209,16 @@ func (a *adminAPI) links(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	query := r.URL.Query()
+	if query.Get("integration") == "" {
+		return badParameter("the parameter integration names what is meant")
+	}
 	in, err := app.integration(query.Get("integration"))
 	if err != nil {
 		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: err}
 	}
 	link := grant.Link{Integration: in.name, Caller: query.Get("caller"), Connection: query.Get("connection"), ReturnURL: query.Get("return_url")}
 	if _, ok := app.Callers[link.Caller]; link.Caller != "" && !ok {
-		return badParameter(fmt.Sprintf("the running configuration has no caller %q", link.Caller))
+		return unknownCaller(app, link.Caller)
 	}
 	if link.ReturnURL != "" && !allowedReturn(link.ReturnURL, in.returns) {
 		return badParameter("return_url must be under one of the origins that the integration's return_urls setting names")

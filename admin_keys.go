@@ -17,7 +17,6 @@ package freshbearer
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -89,14 +88,14 @@ func (a *adminAPI) listKeys(w http.ResponseWriter, r *http.Request, app *App, k 
 	for _, key := range keys {
 		answer.Keys = append(answer.Keys, app.shownKey(key))
 	}
-	return adminJSON(w, answer)
+	writeJSON(w, http.StatusOK, answer)
+	return nil
 }
 
 func (a *adminAPI) createKey(w http.ResponseWriter, r *http.Request, app *App, k *grant.Keeper) error {
 	caller := r.URL.Query().Get("caller")
 	if app.Callers[caller] == nil {
-		return caddy.APIError{HTTPStatus: http.StatusNotFound,
-			Err: fmt.Errorf("the running configuration has no caller %q; it has %q", caller, slices.Sorted(maps.Keys(app.Callers)))}
+		return unknownCaller(app, caller)
 	}
 	// Once begun it is carried through: a key that nobody was told of would
 	// stay.
@@ -110,11 +109,14 @@ func (a *adminAPI) createKey(w http.ResponseWriter, r *http.Request, app *App, k
 	}
 	shown := app.shownKey(key)
 	shown.Key = text.Reveal()
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(http.StatusCreated)
-	// A client that is gone gets no second answer.
-	_ = json.NewEncoder(w).Encode(shown)
+	writeJSON(w, http.StatusCreated, shown)
 	return nil
+}
+
+// unknownCaller is the answer about a caller that is not configured.
+func unknownCaller(app *App, name string) error {
+	return caddy.APIError{HTTPStatus: http.StatusNotFound,
+		Err: fmt.Errorf("the running configuration has no caller %q; it has %q", name, slices.Sorted(maps.Keys(app.Callers)))}
 }
 
 func (a *adminAPI) revokeKey(w http.ResponseWriter, r *http.Request, app *App, k *grant.Keeper) error {
@@ -127,7 +129,8 @@ func (a *adminAPI) revokeKey(w http.ResponseWriter, r *http.Request, app *App, k
 	if err != nil {
 		return adminError(fmt.Errorf("the key may work again after the next start, so revoke it once more: %w", err))
 	}
-	return adminJSON(w, app.shownKey(key))
+	writeJSON(w, http.StatusOK, app.shownKey(key))
+	return nil
 }
 
 func recordKey(r *http.Request, k *grant.Keeper, what audit.Action, key tokenstore.ProxyKey, caller string, err error) {

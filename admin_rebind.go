@@ -15,7 +15,6 @@
 package freshbearer
 
 import (
-	"encoding/json"
 	"net/http"
 
 	"go.uber.org/zap"
@@ -57,8 +56,6 @@ func (a *adminAPI) rebind(w http.ResponseWriter, r *http.Request) error {
 		a.logger.Warn("connections were bound to the hosts that are configured", zap.String("store", identity),
 			zap.Int("connections", answer.Rebound), zap.Any("hosts", answer.Hosts), zap.Error(err))
 	}
-	w.Header().Set("Content-Type", "application/json")
-	// A client that is gone gets no second answer.
-	_ = json.NewEncoder(w).Encode(answer)
+	writeJSON(w, http.StatusOK, answer)
 	return nil
 }

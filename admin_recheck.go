@@ -93,8 +93,15 @@ func (a *adminAPI) ask(
 		}
 	case errors.As(err, &unavailable) && unavailable.Reason == grant.ReasonSuspect:
 		answer.State = tokenstore.StateSuspect
+	case errors.As(err, &unavailable):
+		status := http.StatusServiceUnavailable
+		if unavailable.Reason == grant.ReasonTooSoon {
+			status = http.StatusTooManyRequests
+		}
+		setRetryAfter(w.Header(), unavailable.RetryAfter)
+		return caddy.APIError{HTTPStatus: status, Err: err}
 	default:
-		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
+		return adminError(err)
 	}
 	writeJSON(w, http.StatusOK, answer)
 	return nil

@@ -16,8 +16,10 @@ package freshbearer
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,6 +89,59 @@ var browserPages = map[string]struct{ get, post servePage }{
 	"reconnect":    {get: (*ConnectHandler).reconnect},
 }
 
+// serveAPI serves an endpoint of the apps' own API to a caller; the text is the
+// connection in its path. The exchange is for the answer to an error.
+type serveAPI = func(*ConnectHandler, http.ResponseWriter, *http.Request, *Caller, string) (*exchange, error)
+
+// apiEndpoints are the apps' own API, by path and method: what
+// docs/openapi/apps.yaml describes.
+var apiEndpoints = map[string]map[string]serveAPI{
+	scriptPath:    {http.MethodGet: (*ConnectHandler).script, http.MethodHead: (*ConnectHandler).script},
+	"connections": {http.MethodGet: (*ConnectHandler).listConnections},
+	"connections/{connection}": {
+		http.MethodGet:    aboutConnection((*ConnectHandler).showConnection),
+		http.MethodDelete: aboutConnection((*ConnectHandler).disconnectConnection),
+	},
+	"connections/{connection}/refresh": {http.MethodPost: aboutConnection((*ConnectHandler).refreshConnection)},
+	"links":                            {http.MethodPost: (*ConnectHandler).links},
+}
+
+// apiPath returns what apiEndpoints calls a path, and the connection in it.
+func apiPath(path string) (pattern, connection string) {
+	rest, ok := strings.CutPrefix(path, "connections/")
+	if !ok {
+		return path, ""
+	}
+	connection, action, more := strings.Cut(rest, "/")
+	pattern = "connections/{connection}"
+	if more {
+		pattern += "/" + action
+	}
+	return pattern, connection
+}
+
+// api serves the apps' own API. Strangers learn of it only that they need a key;
+// the script is for everybody.
+func (h *ConnectHandler) api(w http.ResponseWriter, r *http.Request, pattern, connection string) (*exchange, error) {
+	var caller *Caller
+	if pattern != scriptPath {
+		var err error
+		if caller, err = h.caller(r); err != nil {
+			return nil, err
+		}
+		defer caller.leave()
+	}
+	methods := apiEndpoints[pattern]
+	if methods == nil {
+		return nil, &problem{Kind: kindNotFound}
+	}
+	serve := methods[r.Method]
+	if serve == nil {
+		return nil, methodNotAllowed(strings.Join(slices.Sorted(maps.Keys(methods)), ", "))
+	}
+	return serve(h, w, r, caller, connection)
+}
+
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *ConnectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	// As it was sent: what hides behind an escape is nothing of ours.
@@ -94,18 +149,16 @@ func (h *ConnectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ cad
 	if !ok {
 		name = ""
 	}
-	name, id, _ := strings.Cut(name, "/")
+	name = strings.TrimSuffix(name, "/")
 	var x *exchange
 	var err error
+	pattern, connection := apiPath(name)
+	_, isAPI := apiEndpoints[pattern]
 	page, isPage := browserPages[name]
 	switch {
-	case name == "connections":
-		x, err = h.connections(w, r, id)
-	case name == "links" && id == "":
-		err = h.links(w, r)
-	case name == "connect.js" && id == "":
-		err = h.script(w, r)
-	case isPage && id == "":
+	case isAPI, connection != "":
+		x, err = h.api(w, r, pattern, connection)
+	case isPage:
 		unlogged(r)
 		err = h.browser(w, r, page.get, page.post)
 	default:
@@ -121,7 +174,7 @@ func (h *ConnectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ cad
 	}
 	p := problemFor(x, err)
 	if p.status() >= http.StatusInternalServerError {
-		h.logger.Error("answering for the browser's side", zap.String("path", name), zap.Int("status", p.status()), zap.Error(err))
+		h.logger.Error("answering for the browser's side", zap.String("path", pattern), zap.Int("status", p.status()), zap.Error(err))
 	}
 	p.write(w, r)
 	return nil

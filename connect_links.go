@@ -37,34 +37,26 @@ type linkRequest struct {
 const maxLinkRequest = 16 << 10
 
 // links makes a link for a caller, to give to a human.
-func (h *ConnectHandler) links(w http.ResponseWriter, r *http.Request) error {
-	if r.Method != http.MethodPost {
-		return methodNotAllowed(http.MethodPost)
-	}
-	caller, err := h.caller(r)
-	if err != nil {
-		return err
-	}
-	defer caller.leave()
+func (h *ConnectHandler) links(w http.ResponseWriter, r *http.Request, caller *Caller, _ string) (*exchange, error) {
 	request, err := readLinkRequest(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	keeper, err := h.keeper()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if request.Connection != "" {
 		if !h.integration.provider.ValidConnection(request.Connection) {
-			return badRequest("The connection is not a connection ID of this provider.")
+			return nil, badRequest("The connection is not a connection ID of this provider.")
 		}
 		x := h.exchange(keeper, caller, request.Connection)
 		if err := x.entitled(r.Context()); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if err := h.checkReturnURL(request.ReturnURL); err != nil {
-		return err
+		return nil, err
 	}
 	expires := time.Now().Add(time.Duration(h.integration.LinkLifetime)).Truncate(time.Second)
 	link := h.integration.linkURL(keeper, grant.Link{
@@ -75,11 +67,8 @@ func (h *ConnectHandler) links(w http.ResponseWriter, r *http.Request) error {
 		ReturnURL:   request.ReturnURL,
 		ExpiresAt:   expires.Unix(),
 	})
-	writeJSON(w, http.StatusCreated, struct {
-		URL       string    `json:"url"`
-		ExpiresAt time.Time `json:"expires_at"`
-	}{link, expires.UTC()})
-	return nil
+	writeJSON(w, http.StatusCreated, madeLink{link, expires.UTC()})
+	return nil, nil
 }
 
 func (l *linkRequest) purpose() grant.Purpose {

@@ -29,12 +29,11 @@ var scriptTag = func() string {
 	return `"` + hex.EncodeToString(sum[:8]) + `"`
 }()
 
+const scriptPath = "connect.js"
+
 // script serves connect.js, which any page may load: it holds nothing that is
 // anybody's.
-func (h *ConnectHandler) script(w http.ResponseWriter, r *http.Request) error {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return methodNotAllowed("GET, HEAD")
-	}
+func (h *ConnectHandler) script(w http.ResponseWriter, r *http.Request, _ *Caller, _ string) (*exchange, error) {
 	header := w.Header()
 	header.Set("Content-Type", "text/javascript; charset=utf-8")
 	header.Set("X-Content-Type-Options", "nosniff")
@@ -43,5 +42,5 @@ func (h *ConnectHandler) script(w http.ResponseWriter, r *http.Request) error {
 	header.Set("Cache-Control", "public, max-age=3600")
 	header.Set("Etag", scriptTag)
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(connectjs.Source))
-	return nil
+	return nil, nil
 }

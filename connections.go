@@ -16,11 +16,9 @@ package freshbearer
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/freshbearer/freshbearer/audit"
@@ -54,92 +52,90 @@ type connectionsPage struct {
 	Next        string           `json:"next,omitempty"`
 }
 
-// connections is the apps' own view of the grants. path is what follows
-// "connections/" in the target. The exchange is for the answer to an error.
-func (h *ConnectHandler) connections(w http.ResponseWriter, r *http.Request, path string) (*exchange, error) {
-	caller, err := h.caller(r)
-	if err != nil {
-		return nil, err
+// aboutConnection serves what is about one connection, which the caller must be
+// entitled to. The exchange is for the answer to an error.
+func aboutConnection(serve func(*ConnectHandler, http.ResponseWriter, *http.Request, *exchange) error) serveAPI {
+	return func(h *ConnectHandler, w http.ResponseWriter, r *http.Request, caller *Caller, id string) (*exchange, error) {
+		keeper, err := h.keeper()
+		if err != nil {
+			return nil, err
+		}
+		if !h.integration.provider.ValidConnection(id) {
+			return nil, &problem{Kind: kindNotFound}
+		}
+		x := h.exchange(keeper, caller, id)
+		if err := x.entitled(r.Context()); err != nil {
+			return x, err
+		}
+		return x, serve(h, w, r, x)
 	}
-	defer caller.leave()
-	id, action, _ := strings.Cut(path, "/")
-	allow := "GET"
-	switch {
-	case action == "refresh":
-		allow = "POST"
-	case action != "" || id == "" && path != "":
-		return nil, &problem{Kind: kindNotFound}
-	case id != "":
-		allow = "GET, DELETE"
-	}
-	if !strings.Contains(allow, r.Method) {
-		return nil, methodNotAllowed(allow)
-	}
-	keeper, err := h.keeper()
-	if err != nil {
-		return nil, err
-	}
-	if id == "" {
-		return nil, h.listConnections(w, r, keeper, caller)
-	}
-	if !h.integration.provider.ValidConnection(id) {
-		return nil, &problem{Kind: kindNotFound}
-	}
-	x := h.exchange(keeper, caller, id)
-	if err := x.entitled(r.Context()); err != nil {
-		return x, err
-	}
-	return x, h.oneConnection(w, r, x, action)
 }
 
-func (h *ConnectHandler) oneConnection(w http.ResponseWriter, r *http.Request, x *exchange, action string) error {
-	use := x.keeper.Peek
-	switch {
-	case action == "refresh":
-		use = x.keeper.Refresh
-	case r.Method == http.MethodDelete:
-		use = x.keeper.Disconnect
+func (h *ConnectHandler) showConnection(w http.ResponseWriter, r *http.Request, x *exchange) error {
+	snap, err := x.keeper.Peek(r.Context(), x.key)
+	if err != nil {
+		return noSuchConnection(err)
 	}
-	snap, err := use(r.Context(), x.key)
-	switch {
-	case action == "refresh":
-		recordAbout(r.Context(), x.keeper, audit.Refreshed, audit.ByCaller, x.caller.name, x.key, outcomeOf(err))
-	case r.Method == http.MethodDelete:
-		recordAbout(r.Context(), x.keeper, audit.Disconnected, audit.ByCaller, x.caller.name, x.key, outcomeOf(err))
-	}
-	var dead *grant.ReauthorizationError
-	if errors.As(err, &dead) && dead.Cause == tokenstore.CauseNeverConnected && action == "" {
-		return &problem{Kind: kindNotFound, Detail: "There is no such connection."}
-	}
+	writeJSON(w, http.StatusOK, h.connectionJSON(x.keeper, x.caller, entryOf(snap)))
+	return nil
+}
+
+func (h *ConnectHandler) refreshConnection(w http.ResponseWriter, r *http.Request, x *exchange) error {
+	snap, err := x.keeper.Refresh(r.Context(), x.key)
+	recordAbout(r.Context(), x.keeper, audit.Refreshed, audit.ByCaller, x.caller.name, x.key, outcomeOf(err))
 	if err != nil {
 		return err
 	}
+	writeJSON(w, http.StatusOK, h.connectionJSON(x.keeper, x.caller, entryOf(snap)))
+	return nil
+}
+
+func (h *ConnectHandler) disconnectConnection(w http.ResponseWriter, r *http.Request, x *exchange) error {
+	snap, err := x.keeper.Disconnect(r.Context(), x.key)
+	recordAbout(r.Context(), x.keeper, audit.Disconnected, audit.ByCaller, x.caller.name, x.key, outcomeOf(err))
+	if err != nil {
+		return noSuchConnection(err)
+	}
 	status := http.StatusOK
-	if r.Method == http.MethodDelete && snap.RevokePending {
+	if snap.RevokePending {
 		status = http.StatusAccepted // it is tried until the provider confirms
 	}
 	writeJSON(w, status, h.connectionJSON(x.keeper, x.caller, entryOf(snap)))
 	return nil
 }
 
+// noSuchConnection makes a 404 of the error about a connection that there never
+// was: nobody wants it repaired who only asks about it.
+func noSuchConnection(err error) error {
+	if notFound(err) {
+		return &problem{Kind: kindNotFound, Detail: "There is no such connection."}
+	}
+	return err
+}
+
 // maxOffset keeps numbers in a query from being absurd.
 const maxOffset = 100_000_000
 
-func (h *ConnectHandler) listConnections(w http.ResponseWriter, r *http.Request, keeper *grant.Keeper, caller *Caller) error {
+// listConnections is the apps' own view of the grants.
+func (h *ConnectHandler) listConnections(w http.ResponseWriter, r *http.Request, caller *Caller, _ string) (*exchange, error) {
+	keeper, err := h.keeper()
+	if err != nil {
+		return nil, err
+	}
 	query := r.URL.Query()
 	numbers := map[string]int{"offset": 0, "limit": 100}
 	for name := range numbers {
 		if text := query.Get(name); text != "" {
 			n, err := strconv.Atoi(text)
 			if err != nil || n < 0 || n > maxOffset || name == "limit" && (n == 0 || n > 1000) {
-				return badRequest("The offset is a number from 0, the limit one from 1 to 1000.")
+				return nil, badRequest("The offset is a number from 0, the limit one from 1 to 1000.")
 			}
 			numbers[name] = n
 		}
 	}
 	state := tokenstore.State(query.Get("state"))
 	if !knownState(state) {
-		return badRequest("The state must be one of connected, suspect, needs_reauth, revoke_pending or disconnected.")
+		return nil, badRequest("The state must be one of connected, suspect, needs_reauth, revoke_pending or disconnected.")
 	}
 	listing, err := keeper.List(r.Context(), grant.Filter{
 		Integration: h.integration.name, State: state,
@@ -147,7 +143,7 @@ func (h *ConnectHandler) listConnections(w http.ResponseWriter, r *http.Request,
 		Offset: numbers["offset"], Limit: numbers["limit"],
 	})
 	if err != nil {
-		return storageError(r.Context(), err)
+		return nil, storageError(r.Context(), err)
 	}
 	page := connectionsPage{Connections: make([]connectionJSON, len(listing.Entries)), Total: listing.Total}
 	for i := range listing.Entries {
@@ -161,7 +157,7 @@ func (h *ConnectHandler) listConnections(w http.ResponseWriter, r *http.Request,
 		page.Next = h.integration.publicURL("connections", more)
 	}
 	writeJSON(w, http.StatusOK, page)
-	return nil
+	return nil, nil
 }
 
 // storageError is what the store's errors are to a caller.

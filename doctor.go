@@ -16,7 +16,6 @@ package freshbearer
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -196,9 +195,6 @@ func (a *adminAPI) doctor(w http.ResponseWriter, r *http.Request) error {
 	// The request has been read. If its deadline passed, net/http would take the
 	// client for gone.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
-	report := d.examine(r.Context())
-	w.Header().Set("Content-Type", "application/json")
-	// A client that is gone gets no second answer.
-	_ = json.NewEncoder(w).Encode(report)
+	writeJSON(w, http.StatusOK, d.examine(r.Context()))
 	return nil
 }

@@ -7,6 +7,7 @@ require (
 	github.com/caddyserver/certmagic v0.25.6 // only in tests: what Caddy leaves running
 	github.com/dgraph-io/badger/v4 v4.9.6 // the default token store
 	github.com/dustin/go-humanize v1.1.0 // sizes in the Caddyfile, as Caddy reads them
+	github.com/getkin/kin-openapi v0.153.0 // only in tests: holds the server to docs/openapi
 	github.com/google/go-cmp v0.7.0 // only in tests: differences that can be read
 	github.com/jonboulle/clockwork v0.5.0 // time that tests can set
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // parses Accept fields; Caddy has it too
@@ -28,7 +29,6 @@ require (
 	golang.org/x/oauth2 v0.37.0 // OAuth 2.0 on the wire
 	golang.org/x/sync v0.24.0 // a bounded group
 	golang.org/x/sys v0.48.0 // free space, file locks and preallocation of the token store
-	golang.org/x/sync v0.24.0
 	golang.org/x/time v0.16.0 // rate limits of callers; Caddy has it too
 	google.golang.org/protobuf v1.36.12 // the list of Badger's tables
 )
@@ -78,6 +78,7 @@ require (
 	github.com/go-jose/go-jose/v4 v4.1.6 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
+	github.com/go-openapi/jsonpointer v1.0.0 // indirect
 	github.com/go-sql-driver/mysql v1.10.1 // indirect
 	github.com/golang/protobuf v1.5.4 // indirect
 	github.com/golang/snappy v1.0.0 // indirect
@@ -116,6 +117,7 @@ require (
 	github.com/prometheus/procfs v0.22.0 // indirect
 	github.com/rs/xid v1.6.0 // indirect
 	github.com/russross/blackfriday/v2 v2.1.0 // indirect
+	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3 // indirect
 	github.com/shopspring/decimal v1.4.0 // indirect
 	github.com/shurcooL/sanitized_anchor_name v1.0.0 // indirect
 	github.com/sirupsen/logrus v1.10.2 // indirect
@@ -167,6 +169,7 @@ require (
 	go.uber.org/automaxprocs v1.6.0 // indirect
 	go.uber.org/multierr v1.11.0 // indirect
 	go.uber.org/zap/exp v0.3.0 // indirect
+	go.yaml.in/yaml/v4 v4.0.0 // indirect
 	golang.org/x/crypto v0.57.0 // indirect
 	golang.org/x/crypto/x509roots/fallback v0.0.0-20261030153154-30a33513ff6d // indirect
 	golang.org/x/exp v0.0.0-20260908205506-85c1c2202aba // indirect

@@ -154,9 +154,7 @@ func (p *problem) write(w http.ResponseWriter, r *http.Request) {
 	case http.StatusMethodNotAllowed:
 		h.Set("Allow", p.Allow)
 	}
-	if p.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.FormatInt(int64((p.RetryAfter+time.Second-1)/time.Second), 10))
-	}
+	setRetryAfter(h, p.RetryAfter)
 
 	if r.Method == http.MethodHead {
 		w = headWriter{w}
@@ -176,6 +174,13 @@ func (p *problem) write(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
+}
+
+// setRetryAfter rounds up: who comes a moment too early comes in vain.
+func setRetryAfter(h http.Header, wait time.Duration) {
+	if wait > 0 {
+		h.Set("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
+	}
 }
 
 // upstream tells whether the API failed, and not the caller or the grant.
