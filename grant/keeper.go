@@ -127,10 +127,10 @@ type Keeper struct {
 	// began is when this keeper began: it has seen nothing before.
 	began time.Time
 
-	// releasing makes Release one step; released is closed when there is no
-	// hold any more.
+	// releasing makes Release one step, and PutOnHold's; released is closed
+	// when there is no hold any more.
 	releasing sync.Mutex
-	released  chan struct{}
+	released  atomic.Pointer[chan struct{}]
 
 	// accepting is cancelled when Close begins: what has not started need not.
 	accepting context.Context
@@ -175,10 +175,11 @@ func NewKeeper(vault *tokenstore.Vault, opts Options) *Keeper {
 	k.began = k.clock.Now()
 	k.telling.init()
 	k.slots, k.revocations = newSlots(opts.MaxRefreshes), newSlots(maxRevocations)
-	k.released = make(chan struct{})
+	released := make(chan struct{})
 	if k.Hold() == nil {
-		close(k.released)
+		close(released)
 	}
+	k.released.Store(&released)
 	k.accepting, k.shut = context.WithCancel(context.Background())
 	k.life, k.end = context.WithCancel(context.Background())
 	k.integrations.Store(&map[string]*Integration{})
