@@ -192,9 +192,6 @@ func (a *adminAPI) doctor(w http.ResponseWriter, r *http.Request) error {
 	}
 	d.keeper, d.closed = d.app.keeper()
 	d.admin = adminAddress(r)
-	// The request has been read. If its deadline passed, net/http would take the
-	// client for gone.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	report := d.examine(r.Context())
 	w.Header().Set("Content-Type", "application/json")
 	// A client that is gone gets no second answer.
