@@ -54,8 +54,8 @@ that it comes from, until one of the two refreshes. Stop the other one first. An
 access token is kept if the API accepts it for that company.
 
 A connection that works here stays as it is (exists), unless --replace is given;
-what was imported before is unchanged. So it may be stopped at any time, and run
-again. Lines that fail are named, by number, on standard error; progress and the
+what was imported before is unchanged, as is a token that was replaced here since.
+So it may be stopped at any time, and run again. Lines that fail are named, by number, on standard error; progress and the
 result go there, too. With --json, what came of each line is printed as JSON.
 ` + adminHelp + `
 

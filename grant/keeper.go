@@ -90,6 +90,8 @@ type Keeper struct {
 	pseudonymKey []byte
 	eventKey     []byte
 	formKey      []byte
+	// supersededKey is for what a record remembers of former refresh tokens.
+	supersededKey []byte
 
 	connections sync.Map // tokenstore.Key to *connection
 
@@ -171,6 +173,8 @@ func NewKeeper(vault *tokenstore.Vault, opts Options) *Keeper {
 		pseudonymKey: vault.DeriveKey("pseudonym"),
 		eventKey:     vault.DeriveKey("event"),
 		formKey:      vault.DeriveKey("form"),
+
+		supersededKey: vault.DeriveKey("superseded"),
 	}
 	k.began = k.clock.Now()
 	k.telling.init()

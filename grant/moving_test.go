@@ -319,3 +319,28 @@ func TestExportAndClose(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A disconnection whose revocation is pending stays so on hold: a grant that was
+// connected again elsewhere would end with it.
+func TestHoldRevokesNothingByItself(t *testing.T) {
+	clock := clockwork.NewFakeClockAt(time.Now())
+	w := newWorld(t, clock, intuittest.Behaviour{})
+	r := w.record()
+	r.State, r.Cause, r.DueAt = tokenstore.StateDisconnected, tokenstore.CauseDisconnected, clock.Now()
+	w.save(r)
+	if _, _, err := w.keeper.PutOnHold(t.Context(), tokenstore.HoldExported); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.keeper.AttendDue(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := w.intuit.Counters().Revocations; n != 0 {
+		t.Errorf("%d grants were revoked on hold", n)
+	}
+	if _, err := w.keeper.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.keeper.AttendDue(t.Context()); err != nil || w.intuit.Counters().Revocations != 1 {
+		t.Errorf("%d grants were revoked after it, %v", w.intuit.Counters().Revocations, err)
+	}
+}
