@@ -41,6 +41,8 @@ type exported struct {
 	Connections int                      `json:"connections"`
 	States      map[tokenstore.State]int `json:"states"`
 	LeftOut     map[grant.LeftOut]int    `json:"left_out"`
+	// Doubtful is how many may have a token that the provider has replaced.
+	Doubtful int `json:"doubtful,omitempty"`
 	// Hold is nil if the store is not on hold.
 	Hold *releasedHold `json:"hold"`
 }
@@ -151,7 +153,7 @@ func (a *adminAPI) exportGrants(w http.ResponseWriter, r *http.Request) error {
 }
 
 func summaryOf(identity string, x grant.Exported) exported {
-	summary := exported{Store: identity, States: x.States, LeftOut: x.LeftOut}
+	summary := exported{Store: identity, States: x.States, LeftOut: x.LeftOut, Doubtful: x.Doubtful}
 	for _, n := range x.States {
 		summary.Connections += n
 	}

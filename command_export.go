@@ -149,6 +149,10 @@ func (e *exporter) tell(cmd *cobra.Command, x *exported) error {
 	if len(x.LeftOut) > 0 {
 		fmt.Fprintf(&warnings, "left out: %s\n", counts(x.LeftOut))
 	}
+	if x.Doubtful > 0 {
+		fmt.Fprintf(&warnings, "%s in mid refresh, or without the answer to one: the provider may have replaced what was exported. To be sure, "+
+			"run caddy freshbearer resume, which asks again, and export once more.\n", count(x.Doubtful, "connection"))
+	}
 	switch {
 	case x.Hold == nil:
 		warnings.WriteString("WARNING: these grants are still refreshed here. The first refresh, here or elsewhere, ends the other's token, " +

@@ -50,6 +50,9 @@ type Exported struct {
 	States map[tokenstore.State]int
 	// LeftOut counts those that were not.
 	LeftOut map[LeftOut]int
+	// Doubtful counts those that were exported in mid refresh, or after one whose
+	// answer never came: the provider may have replaced their token.
+	Doubtful int
 	// Hold is the store's, nil if it is not on hold. PutOnHold says that this
 	// export has put it there, and that is so after an error as well.
 	Hold      *tokenstore.Hold
@@ -93,6 +96,10 @@ func (k *Keeper) Export(ctx context.Context, e Export, fn func(*tokenstore.Recor
 			return x, err
 		}
 	}
+	interrupted, err := k.interrupted(ctx)
+	if err != nil {
+		return x, err
+	}
 	damaged, err := k.each(ctx, e.Integration, func(r *tokenstore.Record) error {
 		if r, err = k.newest(ctx, r); err != nil {
 			return err
@@ -106,6 +113,9 @@ func (k *Keeper) Export(ctx context.Context, e Export, fn func(*tokenstore.Recor
 			return nil
 		}
 		x.States[r.State]++
+		if !r.UnansweredSince.IsZero() || interrupted[r.Key] == r.Generation {
+			x.Doubtful++
+		}
 		return fn(r)
 	})
 	if damaged > 0 {
@@ -128,6 +138,21 @@ func (k *Keeper) holdsAny(ctx context.Context, integration string) (bool, error)
 		return true, nil
 	}
 	return len(records) > 0, err
+}
+
+// interrupted returns the generations whose refresh token is being used, or was
+// when the process ended.
+func (k *Keeper) interrupted(ctx context.Context) (map[tokenstore.Key]uint64, error) {
+	intents, err := k.vault.Intents(ctx)
+	var damaged *tokenstore.DamagedError
+	if err != nil && !errors.As(err, &damaged) {
+		return nil, fmt.Errorf("reading open intents: %w", err)
+	}
+	generations := make(map[tokenstore.Key]uint64)
+	for _, intent := range intents {
+		generations[intent.Key] = intent.Generation
+	}
+	return generations, nil
 }
 
 // newest returns what is true of a connection that was read from the store: its

@@ -344,3 +344,39 @@ func TestHoldRevokesNothingByItself(t *testing.T) {
 		t.Errorf("%d grants were revoked after it, %v", w.intuit.Counters().Revocations, err)
 	}
 }
+
+// A refresh that the end of a process has cut off leaves a token that may have
+// been replaced: the export says so, and a release finds out.
+func TestExportAfterACrash(t *testing.T) {
+	w := newWorld(t, clockwork.NewRealClock(), intuittest.Behaviour{Rotation: intuittest.RotateAlways})
+	w.many(2)
+	if _, _, err := w.keeper.PutOnHold(t.Context(), tokenstore.HoldExported); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.keeper.Vault().PutIntent(t.Context(), tokenstore.Intent{Key: key, Epoch: 1, Generation: 1, Time: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	w.open(w.store.Copy())
+	if err := w.keeper.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, x, err := w.export(grant.Export{Hold: true}); err != nil || x.Doubtful != 1 || x.States[tokenstore.StateConnected] != 3 {
+		t.Fatalf("%+v, %v", x, err)
+	}
+	if _, err := w.keeper.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("a refresh", func() bool { return w.record().Generation == 2 })
+	tokens, x, err := w.export(grant.Export{Hold: true})
+	if err != nil || x.Doubtful != 0 {
+		t.Fatalf("%+v, %v", x, err)
+	}
+	w.wantTheLast(tokens)
+	// An answer that never came, without a crash.
+	r := w.record()
+	r.UnansweredSince = time.Now()
+	w.save(r)
+	if _, x, err := w.export(grant.Export{Hold: true}); err != nil || x.Doubtful != 1 {
+		t.Errorf("%+v, %v", x, err)
+	}
+}
