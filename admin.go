@@ -31,7 +31,7 @@ import (
 )
 
 // adminAPI is the operator's side, in Caddy's admin API. It never answers with
-// a token. If the process has more than one store open, the query parameter
+// a token, but sealed. If the process has more than one store open, the query parameter
 // `store` names the one that is meant.
 type adminAPI struct {
 	logger *zap.Logger
@@ -50,6 +50,7 @@ var adminEndpoints = map[string]struct {
 	"audit/verify": {http.MethodGet, (*adminAPI).verifyAudit},
 	"backup":       {http.MethodGet, (*adminAPI).backup},
 	"doctor":       {http.MethodGet, (*adminAPI).doctor},
+	"export":       {http.MethodPost, (*adminAPI).exportGrants},
 	"import":       {http.MethodPost, (*adminAPI).importGrants},
 	"links":        {http.MethodPost, (*adminAPI).links},
 	"rebind":       {http.MethodPost, (*adminAPI).rebind},
@@ -101,6 +102,9 @@ func (a *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("%s is for %s requests", r.URL.Path, endpoint.method)}
 	}
 	w.Header().Set("Cache-Control", "no-store")
+	// Caddy gives a request ten seconds to be read, and the lines of an import are
+	// read while others are being proven.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return endpoint.serve(a, w, r)
 }
 
@@ -145,7 +149,7 @@ func (a *adminAPI) backup(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := &backupResponse{ResponseWriter: w, control: http.NewResponseController(w)}
+	out := &download{ResponseWriter: w, control: http.NewResponseController(w), name: backupName(time.Now())}
 	err = k.Backup(r.Context(), out)
 	recordAdmin(r, k, audit.BackedUp, err)
 	switch {
@@ -159,31 +163,35 @@ func (a *adminAPI) backup(w http.ResponseWriter, r *http.Request) error {
 	panic(http.ErrAbortHandler)
 }
 
-// backupStall is how long a client may take nothing of a backup. It holds up
-// the closing of the store.
-const backupStall = 10 * time.Second
+// downloadStall is how long a client may take nothing of a backup or an export.
+// It holds up the closing of the store.
+const downloadStall = 10 * time.Second
 
-// backupResponse writes the body of an answer, and the fields of its header
-// before it.
-type backupResponse struct {
+// download writes the body of an answer, and the fields of its header before it.
+type download struct {
 	http.ResponseWriter
 	control *http.ResponseController
-	size    int64
+	// name is the file's, trailer that of the field that follows the body.
+	name, trailer string
+	size          int64
 }
 
 // Write implements io.Writer.
-func (b *backupResponse) Write(p []byte) (int, error) {
-	if b.size == 0 {
-		h := b.Header()
+func (d *download) Write(p []byte) (int, error) {
+	if d.size == 0 {
+		h := d.Header()
 		h.Set("Content-Type", "application/octet-stream")
-		h.Set("Content-Disposition", `attachment; filename="`+backupName(time.Now())+`"`)
+		h.Set("Content-Disposition", `attachment; filename="`+d.name+`"`)
 		h.Set("X-Content-Type-Options", "nosniff")
+		if d.trailer != "" {
+			h.Set("Trailer", d.trailer)
+		}
 	}
-	if err := b.control.SetWriteDeadline(time.Now().Add(backupStall)); err != nil {
+	if err := d.control.SetWriteDeadline(time.Now().Add(downloadStall)); err != nil {
 		return 0, fmt.Errorf("setting a deadline on the admin connection: %w", err)
 	}
-	n, err := b.ResponseWriter.Write(p)
-	b.size += int64(n)
+	n, err := d.ResponseWriter.Write(p)
+	d.size += int64(n)
 	return n, err
 }
 

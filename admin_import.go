@@ -36,21 +36,22 @@ import (
 	"github.com/freshbearer/freshbearer/tokenstore"
 )
 
-// importLine is a line of what is imported. Times are in RFC 3339.
-type importLine struct {
+// grantLine is a line of what is imported, and of what is exported. Times are in
+// RFC 3339.
+type grantLine struct {
 	// Integration may be left out if the configuration has only one.
 	Integration  string `json:"integration"`
 	Connection   string `json:"connection"`
 	RefreshToken string `json:"refresh_token"`
 	// AccessToken needs ExpiresAt, or ExpiresIn in seconds from now.
-	AccessToken string    `json:"access_token"`
-	ExpiresAt   time.Time `json:"expires_at"`
-	ExpiresIn   int64     `json:"expires_in"`
+	AccessToken string    `json:"access_token,omitempty"`
+	ExpiresAt   time.Time `json:"expires_at,omitzero"`
+	ExpiresIn   int64     `json:"expires_in,omitempty"`
 	// RefreshExpiresAt is when the refresh token ends unused.
-	RefreshExpiresAt time.Time `json:"refresh_expires_at"`
+	RefreshExpiresAt time.Time `json:"refresh_expires_at,omitzero"`
 	// Owner is the caller that the connection is to belong to; Company its name.
-	Owner   string `json:"owner"`
-	Company string `json:"company"`
+	Owner   string `json:"owner,omitempty"`
+	Company string `json:"company,omitempty"`
 }
 
 // importAnswer is a line of the answer: what came of a line, or in the last
@@ -179,17 +180,17 @@ func (im *importing) outcome() string {
 }
 
 // decodeImport reads a line. The decoder's own error could quote a token.
-func decodeImport(text []byte) (line importLine, err error) {
+func decodeImport(text []byte) (line grantLine, err error) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
 	if decoder.Decode(&line) != nil || decoder.More() {
-		return importLine{}, errors.New("not a JSON object with integration, connection, refresh_token, and optionally " +
+		return grantLine{}, errors.New("not a JSON object with integration, connection, refresh_token, and optionally " +
 			"access_token, expires_at or expires_in, refresh_expires_at, owner and company")
 	}
 	return line, nil
 }
 
-func (im *importing) one(ctx context.Context, line *importLine) (grant.ImportOutcome, grant.Proof, error) {
+func (im *importing) one(ctx context.Context, line *grantLine) (grant.ImportOutcome, grant.Proof, error) {
 	if line.Integration == "" && len(im.app.Integrations) == 1 {
 		line.Integration = slices.Collect(maps.Keys(im.app.Integrations))[0]
 	}

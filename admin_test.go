@@ -226,12 +226,49 @@ func TestBackupBrokenOff(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
-			case <-time.After(2 * backupStall):
+			case <-time.After(2 * downloadStall):
 				t.Fatal("the store cannot be closed")
 			}
 			if !goesOn {
 				read()
 			}
 		})
+	}
+}
+
+// Caddy gives a request ten seconds to be read; the lines of an import have the
+// time that they need.
+func TestBodiesTakeTheirTime(t *testing.T) {
+	const deadline = 50 * time.Millisecond
+	endpoint := adminEndpoints["import"]
+	defer func() { adminEndpoints["import"] = endpoint }()
+	read := endpoint
+	read.serve = func(_ *adminAPI, w http.ResponseWriter, r *http.Request) error {
+		_, err := io.Copy(w, r.Body)
+		return err
+	}
+	adminEndpoints["import"] = read
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := new(adminAPI).serve(w, r); err != nil {
+			t.Error(err)
+		}
+	}))
+	server.Config.ReadTimeout = deadline
+	server.Start()
+	defer server.Close()
+	body, lines := io.Pipe()
+	go func() {
+		_, _ = io.WriteString(lines, "one\n")
+		time.Sleep(3 * deadline)
+		_, _ = io.WriteString(lines, "two\n")
+		_ = lines.Close()
+	}()
+	resp, err := http.Post(server.URL+"/freshbearer/import", "", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if text, err := io.ReadAll(resp.Body); err != nil || string(text) != "one\ntwo\n" {
+		t.Errorf("%q, %v", text, err)
 	}
 }

@@ -39,7 +39,7 @@ func command() caddycmd.Command {
 				return errors.New("name a command: " + strings.Join(names, ", "))
 			}
 			cmd.AddCommand(auditCommand(), backupCommand(), connectCommand(), connectionsCommand(), demoCommand(), disconnectCommand(),
-				doctorCommand(), healthCommand(), importCommand(), keygenCommand(), keysCommand(), rebindCommand(), recheckCommand(), refreshCommand(),
+				doctorCommand(), exportCommand(), healthCommand(), importCommand(), keygenCommand(), keysCommand(), rebindCommand(), recheckCommand(), refreshCommand(),
 				rekeyCommand(), restoreCommand(), resumeCommand(), showCommand(), statusCommand())
 			explainArguments(cmd)
 		},

@@ -56,7 +56,7 @@ func (f *adminFlags) register(cmd *cobra.Command) {
 // request asks an endpoint of the running Caddy. An answer that is not a
 // success is an error.
 func (f *adminFlags) request(method, endpoint string) (*http.Response, error) {
-	return f.requestFor(method, endpoint, url.Values{})
+	return f.requestFor(method, endpoint, nil)
 }
 
 // requestFor is request with parameters of the endpoint's own.
@@ -70,12 +70,14 @@ func (f *adminFlags) send(method, endpoint string, query url.Values, header http
 	if err != nil {
 		return nil, fmt.Errorf("finding the address of Caddy's admin API: %w", err)
 	}
+	values := url.Values{}
+	maps.Copy(values, query)
 	if f.store != "" {
-		query.Set("store", f.store)
+		values.Set("store", f.store)
 	}
 	uri := adminPath + endpoint
-	if len(query) > 0 {
-		uri += "?" + query.Encode()
+	if len(values) > 0 {
+		uri += "?" + values.Encode()
 	}
 	resp, err := askAdmin(context.Background(), address, method, uri, header, body)
 	if err != nil || resp.StatusCode < 400 {

@@ -15,15 +15,9 @@
 package freshbearer
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"os/signal"
-	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -59,25 +53,19 @@ Exit code: 0 if the backup is complete, 1 if there is none.`,
 			if output == "" {
 				output = backupName(time.Now())
 			}
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
-			resp, err := admin.request(http.MethodGet, "backup")
-			if err != nil {
-				return err
-			}
-			defer resp.Body.Close()
-			// An interrupt ends the reading, so that nothing is left behind.
-			defer context.AfterFunc(ctx, func() { _ = resp.Body.Close() })()
 			told, to := cmd.OutOrStdout(), output
-			var info tokenstore.BackupInfo
 			if output == "-" {
 				told, to = cmd.ErrOrStderr(), "standard output"
-				info, err = tokenstore.CopyBackup(cmd.OutOrStdout(), resp.Body)
-			} else {
-				info, err = writeBackup(output, resp.Body)
 			}
+			var info tokenstore.BackupInfo
+			err := saveDownload(cmd, output, func() (*http.Response, error) {
+				return admin.request(http.MethodGet, "backup")
+			}, func(w io.Writer, _ *http.Response, body io.Reader) (err error) {
+				info, err = tokenstore.CopyBackup(w, body)
+				return err
+			})
 			if err != nil {
-				return errors.Join(ctx.Err(), err)
+				return err
 			}
 			_, err = fmt.Fprintf(told, "backed up %s to %s\n", count(info.Connections, "connection"), to)
 			return err
@@ -86,32 +74,4 @@ Exit code: 0 if the backup is complete, 1 if there is none.`,
 	cmd.Flags().StringVarP(&output, "output", "o", "", "The file to write, - for standard output (default: freshbearer-<time>.backup)")
 	admin.register(cmd)
 	return cmd
-}
-
-// writeBackup writes a backup to a file, durably, when it is complete, or not
-// at all.
-func writeBackup(path string, r io.Reader) (info tokenstore.BackupInfo, err error) {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, ".freshbearer-*.backup") // mode 0600
-	if err != nil {
-		return info, fmt.Errorf("making the file for the backup: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
-	info, err = tokenstore.CopyBackup(f, r)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return info, err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return info, fmt.Errorf("putting the backup in its place: %w", err)
-	}
-	// Not every system can sync a directory.
-	if d, err := os.Open(dir); err == nil {
-		_ = d.Sync()
-		_ = d.Close()
-	}
-	return info, nil
 }

@@ -54,8 +54,8 @@ that it comes from, until one of the two refreshes. Stop the other one first. An
 access token is kept if the API accepts it for that company.
 
 A connection that works here stays as it is (exists), unless --replace is given;
-what was imported before is unchanged. So it may be stopped at any time, and run
-again. Lines that fail are named, by number, on standard error; progress and the
+what was imported before is unchanged, as is a token that was replaced here since.
+So it may be stopped at any time, and run again. Lines that fail are named, by number, on standard error; progress and the
 result go there, too. With --json, what came of each line is printed as JSON.
 ` + adminHelp + `
 
@@ -102,13 +102,9 @@ type importer struct {
 	spoke  time.Time
 }
 
-const (
-	// importChunk is how many lines are sent at once. An import that is stopped
-	// has all chunks but the last one answered.
-	importChunk = 500
-	// importTold is how often progress is told.
-	importTold = 2 * time.Second
-)
+// importChunk is how many lines are sent at once. An import that is stopped has
+// all chunks but the last one answered.
+const importChunk = 500
 
 func (im *importer) run(in io.Reader) error {
 	im.counts, im.spoke = make(map[grant.ImportOutcome]int), time.Now()
@@ -190,7 +186,7 @@ func decodeNext(decoder *json.Decoder, answer *importAnswer) error {
 }
 
 func (im *importer) progress() error {
-	if time.Since(im.spoke) < importTold {
+	if time.Since(im.spoke) < progressTold {
 		return nil
 	}
 	im.spoke = time.Now()

@@ -58,15 +58,16 @@ Exit code: 0 if the first key is all that the store needs; 1 otherwise.`,
 				return err
 			}
 			defer resp.Body.Close()
-			return followRekey(cmd.OutOrStdout(), resp.Body)
+			return followRekey(cmd.OutOrStdout(), cmd.ErrOrStderr(), resp.Body)
 		},
 	}
 	admin.register(cmd)
 	return cmd
 }
 
-// followRekey prints what the endpoint tells, up to its last line.
-func followRekey(w io.Writer, r io.Reader) error {
+// followRekey prints what the endpoint tells, up to its last line; progress goes
+// to told.
+func followRekey(w, told io.Writer, r io.Reader) error {
 	decoder := json.NewDecoder(r)
 	for {
 		var line rekeyed
@@ -74,7 +75,7 @@ func followRekey(w io.Writer, r io.Reader) error {
 			return fmt.Errorf("the answer of Caddy's admin API ended early (run it again, it goes on where it was): %w", err)
 		}
 		if line.Keys == nil && line.Error == "" {
-			if _, err := fmt.Fprintf(w, "%d records sealed anew\n", line.Sealed); err != nil {
+			if _, err := fmt.Fprintf(told, "%d records sealed anew so far\n", line.Sealed); err != nil {
 				return err
 			}
 			continue

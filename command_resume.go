@@ -27,14 +27,15 @@ func resumeCommand() *cobra.Command {
 	var admin adminFlags
 	cmd := &cobra.Command{
 		Use:   "resume " + adminUsage,
-		Short: "Lets a restored or copied token store refresh its tokens",
+		Short: "Lets a restored, copied or exported token store refresh its tokens",
 		Long: `
 A token store that was restored from a backup, or copied, starts on hold: valid
 access tokens are served, and none is refreshed. If the store that it comes from
-were still in use, each refresh of the one could end the grant of the other.
+were still in use, each refresh of the one could end the grant of the other. So
+it is with a store whose grants were exported with --hold.
 
-Run this when no other process uses the store that this one comes from, and none
-will. It is remembered: the store is not on hold after the next start.
+Run this when no other process uses the store that this one comes from, nor what
+was exported, and none will. It is remembered: the store is not on hold after the next start.
 ` + adminHelp + `
 
 Exit code: 0 if the store is not on hold any more, or was not; 1 otherwise.`,

@@ -117,7 +117,7 @@ const fragmentFrame = `{
 // syntax is the shell's to check. TestDocumentedCalls of caddytest makes the
 // calls of curl.
 var others = []string{
-	"cat", "chown", "curl", "docker", "echo", "export", "mkdir", "openssl", "printf", "psql", "sed", "umask", "xcaddy",
+	"age", "age-keygen", "cat", "chown", "curl", "docker", "echo", "export", "mkdir", "openssl", "printf", "psql", "sed", "umask", "xcaddy",
 }
 
 // checkShell checks each command: ours by the commands and flags that there

@@ -201,7 +201,7 @@ func (d *doctor) store(ctx context.Context, seen *census) []finding {
 	var found []finding
 	if hold := d.keeper.Hold(); hold != nil {
 		found = append(found, fault(check, "", fmt.Sprintf("on hold since %s, because it was %s: no token is refreshed", hold.Since.UTC().Format(time.RFC3339), hold.Reason),
-			"make sure that no other process uses the store that it comes from, and run: caddy freshbearer resume"))
+			hold.Advice()+", and run: caddy freshbearer resume"))
 	}
 	found = append(found, storeSpace(d.keeper.Vault().CheckSpace(ctx))...)
 	found = append(found, unsaved(d.keeper)...)

@@ -3,6 +3,7 @@ module github.com/freshbearer/freshbearer
 go 1.26.0
 
 require (
+	filippo.io/age v1.3.2 // seals exports; the format's own library
 	github.com/caddyserver/caddy/v2 v2.11.9 // what this is a module of
 	github.com/caddyserver/certmagic v0.25.6 // only in tests: what Caddy leaves running
 	github.com/dgraph-io/badger/v4 v4.9.6 // the default token store
@@ -42,6 +43,7 @@ require (
 	dario.cat/mergo v1.0.2 // indirect
 	filippo.io/bigmod v0.1.0 // indirect
 	filippo.io/edwards25519 v1.2.0 // indirect
+	filippo.io/hpke v0.4.0 // indirect
 	github.com/AndreasBriese/bbloom v0.0.0-20190825152654-46b345b51c96 // indirect
 	github.com/BurntSushi/toml v1.6.0 // indirect
 	github.com/DeRuina/timberjack v1.4.8 // indirect

@@ -154,8 +154,8 @@ var problemKinds = [...]struct {
 	},
 	kindHold: {
 		503, "on_hold", "On hold", faultService, "proxy_configuration_error",
-		"This proxy's token store was restored from a backup, or copied. No token is refreshed until its operator has made sure that " +
-			"no other copy is in use, and has run: caddy freshbearer resume. The connection is not lost.",
+		"This proxy's token store was restored from a backup, or copied, or its grants were exported. No token is refreshed until its operator " +
+			"has made sure that nobody else uses them, and has run: caddy freshbearer resume. The connection is not lost.",
 	},
 	kindHosts: {
 		503, "host_unconfirmed", "Host unconfirmed", faultService, "proxy_configuration_error",

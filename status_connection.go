@@ -40,8 +40,8 @@ func (d *desk) connection(w http.ResponseWriter, r *http.Request) {
 	if in := d.configured(row.Integration); in != nil {
 		view.Notices = differences(in, record)
 	}
-	if d.keeper.Hold() != nil {
-		view.Notices = append(view.Notices, pages.Notice{Tone: pages.ToneBad, Title: "The token store is on hold.", Text: holdText(d.keeper.Hold())})
+	if hold := d.keeper.Hold(); hold != nil {
+		view.Notices = append(view.Notices, pages.Notice{Tone: pages.ToneBad, Title: "The token store is on hold.", Text: holdText(hold)})
 	}
 	for _, h := range slices.Backward(record.History) {
 		view.History = append(view.History, pages.Happening{

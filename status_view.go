@@ -234,10 +234,13 @@ const endVerySoon = 7 * 24 * time.Hour
 
 func holdText(hold *tokenstore.Hold) string {
 	what := "It is not where it was when it was last in use"
-	if hold.Reason == tokenstore.HoldRestored {
+	switch hold.Reason {
+	case tokenstore.HoldRestored:
 		what = "It was restored from a backup of " + exactly(hold.BackupAt)
+	case tokenstore.HoldExported:
+		what = "Its grants were exported at " + exactly(hold.Since)
 	}
-	return what + ", so no token is refreshed. When you are sure that no other copy is in use, run: caddy freshbearer resume"
+	return what + ", so no token is refreshed. To go on here, " + hold.Advice() + ", and run: caddy freshbearer resume"
 }
 
 func exactly(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }

@@ -48,8 +48,14 @@ const (
 	Rechecked    Action = "rechecked"
 	// LinkMade: a human was given a link to connect or reconnect a company.
 	LinkMade Action = "link_made"
-	Resumed  Action = "resumed"
-	BackedUp Action = "backed_up"
+	// PutOnHold: nothing is refreshed from then on, until it is resumed.
+	PutOnHold Action = "put_on_hold"
+	Resumed   Action = "resumed"
+	BackedUp  Action = "backed_up"
+	// Exported: grants were, sealed to Who, an age recipient: an entry for each
+	// when it begins (the outcome is begun), and one with their number in Count
+	// at its end.
+	Exported Action = "exported"
 	Rekeyed  Action = "rekeyed"
 	// Rebound: tokens were bound to the hosts that are configured, Count of them.
 	Rebound Action = "rebound"

@@ -35,6 +35,7 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -443,6 +444,13 @@ func (r *canaryRun) askTheOperatorsSide(t *testing.T) {
 	ask("admin rekey", http.MethodPost, "/freshbearer/rekey", nil)
 	ask("admin recheck", http.MethodPost, "/freshbearer/recheck?integration=quickbooks&connection="+realmTwo, nil)
 	ask("admin backup", http.MethodGet, "/freshbearer/backup", nil)
+	stranger, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := ask("admin export", http.MethodPost, "/freshbearer/export?recipient="+stranger.Recipient().String(), nil); a.Status != http.StatusOK {
+		t.Errorf("export: %d %s", a.Status, a.Body)
+	}
 	list := ask("answers of the status page", http.MethodGet, "/freshbearer/", nil)
 	r.linksIn("status", list)
 	one := ask("answers of the status page", http.MethodGet, "/freshbearer/connection?integration=quickbooks&connection="+realmTwo, nil)

@@ -173,8 +173,8 @@ func (k *Keeper) launch(ctx context.Context, c *connection, urgent bool) (*fligh
 // launchFor is launch, also for a grant that was pronounced dead. There is no
 // other way to a refresh, so this is where a hold holds.
 func (k *Keeper) launchFor(ctx context.Context, c *connection, urgent bool, again recheck) (*flight, error) {
-	if hold := k.Hold(); hold != nil {
-		return nil, &UnavailableError{Reason: ReasonHold, Err: fmt.Errorf("the token store is on hold, because it was %s", hold.Reason)}
+	if err := k.held(); err != nil {
+		return nil, err
 	}
 	// The lease is held until what the provider answers is durable: the store
 	// is not closed under a flight.
@@ -186,6 +186,14 @@ func (k *Keeper) launchFor(ctx context.Context, c *connection, urgent bool, agai
 	k.meter(c.key.Integration).flights.Add(1)
 	go k.fly(c, f)
 	return f, nil
+}
+
+// held returns an error while the store is on hold.
+func (k *Keeper) held() error {
+	if hold := k.Hold(); hold != nil {
+		return &UnavailableError{Reason: ReasonHold, Err: fmt.Errorf("the token store is on hold, because it was %s", hold.Reason)}
+	}
+	return nil
 }
 
 func (k *Keeper) fly(c *connection, f *flight) {
@@ -207,6 +215,11 @@ func (k *Keeper) fly(c *connection, f *flight) {
 	// The line is not part of the flight's time, and stopping empties it.
 	if err := k.slots.wait(k.accepting, f.turn); err != nil {
 		f.err = unavailable(tokenstore.ErrClosed)
+		return
+	}
+	// Put on hold while it stood in line. Who put it there waits for those that
+	// have begun.
+	if f.err = k.held(); f.err != nil {
 		return
 	}
 	ctx, cancel := k.detached()

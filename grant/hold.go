@@ -30,6 +30,61 @@ import (
 // is refreshed, touched, recovered or revoked: see tokenstore.Hold.
 func (k *Keeper) Hold() *tokenstore.Hold { return k.vault.Hold() }
 
+// PutOnHold puts the store on hold, durably, and returns when no refresh is under
+// way any more. It returns the hold: the one that there was, if the store was on
+// hold before, and fresh is false. After an error with a hold the store is on
+// hold, but a refresh may still be under way.
+func (k *Keeper) PutOnHold(ctx context.Context, reason tokenstore.HoldReason) (hold *tokenstore.Hold, fresh bool, err error) {
+	if err := k.begin(); err != nil {
+		return nil, false, err
+	}
+	defer k.work.Done()
+	hold, fresh, err = k.hold(ctx, reason)
+	if err != nil {
+		return nil, false, err
+	}
+	return hold, fresh, k.landed(ctx)
+}
+
+func (k *Keeper) hold(ctx context.Context, reason tokenstore.HoldReason) (hold *tokenstore.Hold, fresh bool, err error) {
+	k.releasing.Lock()
+	defer k.releasing.Unlock()
+	if hold := k.Hold(); hold != nil {
+		return hold, false, nil
+	}
+	// Before the hold is seen: who sees it waits for this channel.
+	released := make(chan struct{})
+	before := k.released.Swap(&released)
+	if hold, err = k.vault.PutOnHold(ctx, reason, k.clock.Now()); err != nil {
+		k.released.Store(before)
+		close(released)
+		return nil, false, err
+	}
+	k.logger.Warn("the token store was put on hold; no token is refreshed", holdFields(hold)...)
+	return hold, true, nil
+}
+
+// landed waits until no refresh is under way that began before the hold.
+func (k *Keeper) landed(ctx context.Context) (err error) {
+	k.connections.Range(func(_, value any) bool {
+		c := value.(*connection)
+		// Who starts a flight looks for a hold under the lock.
+		c.mu.Lock()
+		f := c.flight.Load()
+		c.mu.Unlock()
+		if f == nil {
+			return true
+		}
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			err = fmt.Errorf("waiting for a refresh: %w", ctx.Err())
+		}
+		return err == nil
+	})
+	return err
+}
+
 // Release ends the hold, durably. What Recover and Watch would have done at the
 // start is done then. It returns the hold that it ended, nil if there was none.
 // Call it when a human has made sure that nobody else refreshes these grants.
@@ -44,7 +99,7 @@ func (k *Keeper) Release(ctx context.Context) (*tokenstore.Hold, error) {
 	if hold == nil || err != nil {
 		return nil, err
 	}
-	defer close(k.released)
+	defer close(*k.released.Load())
 	k.logger.Warn("the token store was released from its hold; tokens are refreshed again", holdFields(hold)...)
 	// The hold has ended, so the caller's end must not end this. What cannot be
 	// recovered now is at the next start.
@@ -66,13 +121,13 @@ func (k *Keeper) awaitRelease() bool {
 	ticker := k.clock.NewTicker(remindEvery)
 	defer ticker.Stop()
 	for {
+		released := *k.released.Load()
 		if hold := k.Hold(); hold != nil {
-			k.logger.Error("the token store is on hold, because it was "+string(hold.Reason)+": no token is refreshed. "+
-				"Make sure that no other process uses the store that it comes from, and then run: caddy freshbearer resume",
-				holdFields(hold)...)
+			k.logger.Error("the token store is on hold, because it was "+string(hold.Reason)+": no token is refreshed. To go on, "+
+				hold.Advice()+", and then run: caddy freshbearer resume", holdFields(hold)...)
 		}
 		select {
-		case <-k.released:
+		case <-released:
 			return true
 		case <-ticker.Chan():
 		case <-k.accepting.Done():

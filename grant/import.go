@@ -47,7 +47,8 @@ type ImportOutcome string
 const (
 	// Imported: it is stored. A grant that was there, and dead, was replaced.
 	Imported ImportOutcome = "imported"
-	// ImportUnchanged: it was there already, or what became of it.
+	// ImportUnchanged: it was there already, or what became of it: the provider
+	// has replaced the token since.
 	ImportUnchanged ImportOutcome = "unchanged"
 	// ImportExists: another grant of the connection is there, and stays.
 	ImportExists ImportOutcome = "exists"
@@ -77,7 +78,8 @@ const maxImported = 8 << 10
 // Import stores a grant without asking the token endpoint: a refresh token is
 // never spent, because it is good for the program that it comes from until that
 // stops. An access token is kept only if the API takes it for this connection.
-// A grant that works stays, unless replace is set. It may be called again.
+// A grant that works stays, unless replace is set; it is never replaced by a
+// token that the provider is known to have replaced. It may be called again.
 func (k *Keeper) Import(ctx context.Context, i Import, replace bool) (ImportOutcome, Proof, error) {
 	if err := k.begin(); err != nil {
 		return "", "", err
@@ -129,12 +131,14 @@ func (k *Keeper) imported(ctx context.Context, i Import, replace bool) (ImportOu
 	if err != nil {
 		return "", err
 	}
-	return stands(record, i, replace), nil
+	return k.stands(record, i, replace), nil
 }
 
-func stands(r *tokenstore.Record, i Import, replace bool) ImportOutcome {
+// stands tells what there is to say about an import of a connection that is
+// known; "" if it is to be carried out.
+func (k *Keeper) stands(r *tokenstore.Record, i Import, replace bool) ImportOutcome {
 	switch {
-	case r.RefreshToken.Equal(i.RefreshToken), !r.PreviousRefreshToken.Empty() && r.PreviousRefreshToken.Equal(i.RefreshToken):
+	case r.RefreshToken.Equal(i.RefreshToken), k.wasSuperseded(r, i.RefreshToken):
 		return ImportUnchanged
 	case replace, r.State == tokenstore.StateNeedsReauth:
 		return ""
@@ -186,7 +190,7 @@ func (k *Keeper) installImport(ctx context.Context, in *Integration, i Import, r
 		return "", err
 	}
 	if record.Epoch > 0 {
-		if outcome := stands(record, i, replace); outcome != "" {
+		if outcome := k.stands(record, i, replace); outcome != "" {
 			return outcome, nil
 		}
 	}

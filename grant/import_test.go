@@ -182,3 +182,57 @@ func TestImportRaces(t *testing.T) {
 		}
 	}
 }
+
+// A token that the provider has replaced does not come back, however old the
+// list that is imported is, within a week of them.
+func TestImportOfSupersededTokens(t *testing.T) {
+	clock := clockwork.NewFakeClockAt(time.Now())
+	w := newWorld(t, clock, intuittest.Behaviour{Rotation: intuittest.RotateAlways, RevokeFamily: true})
+	i := w.importOf()
+	w.wantImport(i, false, grant.Imported, grant.Proven)
+	tokens := []secret.String{i.RefreshToken}
+	refresh := func() {
+		t.Helper()
+		clock.Advance(2 * time.Hour)
+		if _, err := w.keeper.Token(t.Context(), i.Key); err != nil {
+			t.Fatal(err)
+		}
+		r, err := w.keeper.Vault().Load(t.Context(), i.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last := tokens[len(tokens)-1]; !last.Equal(r.RefreshToken) {
+			tokens = append(tokens, r.RefreshToken)
+		}
+	}
+	for range 8 {
+		refresh()
+		// The provider's habit may change.
+		w.intuit.SetBehaviour(func(b *intuittest.Behaviour) { b.Rotation = intuittest.RotateNever })
+		refresh()
+		w.intuit.SetBehaviour(func(b *intuittest.Behaviour) { b.Rotation = intuittest.RotateAlways })
+		w.open(w.store.Copy())
+		for _, token := range tokens {
+			old := i
+			old.RefreshToken, old.AccessToken = token, secret.String{}
+			w.wantImport(old, true, grant.ImportUnchanged, "")
+		}
+	}
+	if len(tokens) != 9 {
+		t.Fatalf("%d tokens", len(tokens))
+	}
+	// Nor when the grant is dead: it is not these that would help.
+	r, err := w.keeper.Vault().Load(t.Context(), i.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.State, r.Cause = tokenstore.StateNeedsReauth, tokenstore.CauseRevokedOrReplaced
+	w.save(r)
+	old := i
+	old.RefreshToken, old.AccessToken = tokens[2], secret.String{}
+	w.wantImport(old, true, grant.ImportUnchanged, "")
+	// What is remembered does not grow, and is no token.
+	if len(r.Superseded) != 64 {
+		t.Errorf("%d bytes are remembered", len(r.Superseded))
+	}
+}

@@ -28,13 +28,22 @@ const inspectPage = 200
 // nothing, and returns how many cannot be read. It changes nothing and asks
 // nobody. Records that change meanwhile may be seen before or after.
 func (k *Keeper) Inspect(ctx context.Context, fn func(*tokenstore.Record)) (damaged int, err error) {
+	return k.each(ctx, "", func(r *tokenstore.Record) error {
+		fn(r)
+		return nil
+	})
+}
+
+// each is Inspect for one integration, or for all if integration is empty, until
+// the first error.
+func (k *Keeper) each(ctx context.Context, integration string, fn func(*tokenstore.Record) error) (damaged int, err error) {
 	cursor := ""
 	for {
 		// A lease for each page: closing must not wait for all of them.
 		if err := k.begin(); err != nil {
 			return damaged, err
 		}
-		records, next, err := k.vault.List(ctx, "", cursor, inspectPage)
+		records, next, err := k.vault.List(ctx, integration, cursor, inspectPage)
 		k.work.Done()
 		var one *tokenstore.DamagedError
 		if err != nil && !errors.As(err, &one) {
@@ -44,7 +53,9 @@ func (k *Keeper) Inspect(ctx context.Context, fn func(*tokenstore.Record)) (dama
 			damaged += len(joined.Unwrap())
 		}
 		for _, r := range records {
-			fn(r)
+			if err := fn(r); err != nil {
+				return damaged, err
+			}
 		}
 		if err := ctx.Err(); err != nil || next == "" {
 			return damaged, err

@@ -90,6 +90,8 @@ type Keeper struct {
 	pseudonymKey []byte
 	eventKey     []byte
 	formKey      []byte
+	// supersededKey is for what a record remembers of former refresh tokens.
+	supersededKey []byte
 
 	connections sync.Map // tokenstore.Key to *connection
 
@@ -127,10 +129,10 @@ type Keeper struct {
 	// began is when this keeper began: it has seen nothing before.
 	began time.Time
 
-	// releasing makes Release one step; released is closed when there is no
-	// hold any more.
+	// releasing makes Release one step, and PutOnHold's; released is closed
+	// when there is no hold any more.
 	releasing sync.Mutex
-	released  chan struct{}
+	released  atomic.Pointer[chan struct{}]
 
 	// accepting is cancelled when Close begins: what has not started need not.
 	accepting context.Context
@@ -171,14 +173,17 @@ func NewKeeper(vault *tokenstore.Vault, opts Options) *Keeper {
 		pseudonymKey: vault.DeriveKey("pseudonym"),
 		eventKey:     vault.DeriveKey("event"),
 		formKey:      vault.DeriveKey("form"),
+
+		supersededKey: vault.DeriveKey("superseded"),
 	}
 	k.began = k.clock.Now()
 	k.telling.init()
 	k.slots, k.revocations = newSlots(opts.MaxRefreshes), newSlots(maxRevocations)
-	k.released = make(chan struct{})
+	released := make(chan struct{})
 	if k.Hold() == nil {
-		close(k.released)
+		close(released)
 	}
+	k.released.Store(&released)
 	k.accepting, k.shut = context.WithCancel(context.Background())
 	k.life, k.end = context.WithCancel(context.Background())
 	k.integrations.Store(&map[string]*Integration{})

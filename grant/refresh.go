@@ -163,6 +163,7 @@ func (k *Keeper) commit(ctx context.Context, c *connection, in *Integration, rec
 		next.PreviousRefreshToken = secret.String{}
 		if !tokens.RefreshToken.Equal(next.RefreshToken) {
 			next.PreviousRefreshToken = next.RefreshToken
+			k.supersede(next)
 		}
 		applyTokens(next, tokens)
 		next.ClientID = in.Client.ClientID

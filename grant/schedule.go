@@ -88,12 +88,9 @@ func warnAt(r *tokenstore.Record) time.Time {
 
 // watch looks after the grants that are due until the keeper closes.
 func (k *Keeper) watch() {
-	if !k.awaitRelease() {
-		return
-	}
 	ticker := k.clock.NewTicker(lookEvery)
 	defer ticker.Stop()
-	for {
+	for k.awaitRelease() {
 		if err := k.attendDue(k.accepting); err != nil && k.accepting.Err() == nil {
 			k.logger.Error("looking after grants that nobody uses", zap.Error(err))
 		}
@@ -143,6 +140,9 @@ func (k *Keeper) attendDue(ctx context.Context) error {
 // revokes one that was given up. It returns what is done when that is, if it
 // goes on.
 func (k *Keeper) attend(ctx context.Context, r *tokenstore.Record) <-chan struct{} {
+	if k.Hold() != nil {
+		return nil
+	}
 	if revokePending(r) {
 		return k.giveBackSoon(r.Key)
 	}

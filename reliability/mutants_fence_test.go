@@ -120,8 +120,8 @@ func init() {
 		},
 		{
 			"an import goes back to a token that was replaced",
-			[]edit{{"grant/import.go", "	case r.RefreshToken.Equal(i.RefreshToken), !r.PreviousRefreshToken.Empty() && r.PreviousRefreshToken.Equal(i.RefreshToken):\n", "	case r.RefreshToken.Equal(i.RefreshToken):\n"}},
-			"grant", []string{"TestImport"},
+			[]edit{{"grant/import.go", "r.RefreshToken.Equal(i.RefreshToken), k.wasSuperseded(r, i.RefreshToken):\n", "r.RefreshToken.Equal(i.RefreshToken):\n"}},
+			"grant", []string{"TestImport", "TestImportOfSupersededTokens"},
 		},
 		{
 			"an import takes another company's access token",

@@ -55,6 +55,7 @@ type wireRecord struct {
 	RefreshExpiresAt       time.Time `json:"refresh_expires_at,omitzero"`
 	AuthorizationExpiresAt time.Time `json:"authorization_expires_at,omitzero"`
 	PreviousRefreshToken   []byte    `json:"previous_refresh_token,omitempty"`
+	Superseded             []byte    `json:"superseded,omitempty"`
 
 	State         State     `json:"state,omitempty"`
 	Cause         Cause     `json:"cause,omitempty"`
@@ -101,6 +102,7 @@ func encodeRecord(r *Record) ([]byte, error) {
 		RefreshExpiresAt:       r.RefreshExpiresAt.UTC(),
 		AuthorizationExpiresAt: r.AuthorizationExpiresAt.UTC(),
 		PreviousRefreshToken:   []byte(r.PreviousRefreshToken.Reveal()),
+		Superseded:             r.Superseded,
 		State:                  r.State,
 		Cause:                  r.Cause,
 		Since:                  r.Since.UTC(),
@@ -160,6 +162,7 @@ func decodeRecord(payload []byte) (*Record, error) {
 		RefreshExpiresAt:       w.RefreshExpiresAt,
 		AuthorizationExpiresAt: w.AuthorizationExpiresAt,
 		PreviousRefreshToken:   secret.New(string(w.PreviousRefreshToken)),
+		Superseded:             w.Superseded,
 		State:                  w.State,
 		Cause:                  w.Cause,
 		Since:                  w.Since,

@@ -45,6 +45,8 @@ func fill(t *testing.T, v reflect.Value, n *int) {
 	switch v.Kind() {
 	case reflect.String:
 		v.SetString(fmt.Sprintf("text %d <&> é \"", *n))
+	case reflect.Uint8:
+		v.SetUint(uint64(*n % 256))
 	case reflect.Uint64:
 		v.SetUint(1<<63 + uint64(*n)) // more than a float64 holds
 	case reflect.Slice:

@@ -24,9 +24,9 @@ import (
 )
 
 // Hold says that a store may not be the only one of its kind: another process
-// may keep the same grants alive in the store that this one was copied from.
-// Each refresh of the one may end the grant of the other. Nothing is refreshed
-// until a human has made sure that there is no other, and says so: see
+// may keep the same grants alive in the store that this one was copied from, or
+// elsewhere. Each refresh of the one may end the grant of the other. Nothing is
+// refreshed until a human has made sure that there is no other, and says so: see
 // Vault.Release.
 type Hold struct {
 	Reason HoldReason
@@ -46,11 +46,41 @@ const (
 	HoldRestored HoldReason = "restored"
 	// HoldCopied: the store is not where it was when it was last in use.
 	HoldCopied HoldReason = "copied"
+	// HoldExported: its grants were exported, for use elsewhere.
+	HoldExported HoldReason = "exported"
 )
 
-// Hold returns why the store is on hold, nil if it is not. A vault that is not
-// on hold is never put on hold while it is open.
+// Advice says what a human has to make sure of before the hold may end.
+func (h *Hold) Advice() string {
+	if h.Reason == HoldExported {
+		return "make sure that nobody uses the grants that were exported"
+	}
+	return "make sure that no other process uses the store that it comes from"
+}
+
+// Hold returns why the store is on hold, nil if it is not.
 func (v *Vault) Hold() *Hold { return v.hold.Load() }
+
+// PutOnHold puts the store on hold, durably. It returns the hold: the one that
+// there was, if it was on hold before. After an error the vault is not on hold,
+// but what opens the store next may find it so.
+func (v *Vault) PutOnHold(ctx context.Context, reason HoldReason, now time.Time) (*Hold, error) {
+	if hold := v.hold.Load(); hold != nil {
+		return hold, nil
+	}
+	hold := &Hold{Reason: reason, Since: now.UTC()}
+	v.ringMu.RLock()
+	defer v.ringMu.RUnlock()
+	change, err := holdChange(v.ring, hold)
+	if err == nil {
+		err = v.store.Apply(ctx, change)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("putting the token store on hold: %w", err)
+	}
+	v.hold.Store(hold)
+	return hold, nil
+}
 
 // Release ends the hold, durably, and from then on the store belongs where it
 // is now. It returns the hold that it ended, nil if there was none. After an

@@ -17,6 +17,7 @@ package tokenstore_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/freshbearer/freshbearer/tokenstore"
 	"github.com/freshbearer/freshbearer/tokenstore/storetest"
@@ -143,5 +144,29 @@ func TestDamagedHold(t *testing.T) {
 		if _, err := tokenstore.OpenVault(t.Context(), spoilt, ring(t, keyA)); !errors.As(err, &damaged) {
 			t.Errorf("with a damaged %s: %v", name, err)
 		}
+	}
+}
+
+// A hold that came while the store was in use is like any other.
+func TestPutOnHold(t *testing.T) {
+	store := storetest.NewMemory()
+	v := openVault(t, store, keyA)
+	store.FailApply(1, storetest.BeforeApply, tokenstore.ErrFull)
+	if hold, err := v.PutOnHold(t.Context(), tokenstore.HoldExported, now); !errors.Is(err, tokenstore.ErrFull) || hold != nil || v.Hold() != nil {
+		t.Fatalf("a hold that was not stored: %+v, %v", hold, err)
+	}
+	hold, err := v.PutOnHold(t.Context(), tokenstore.HoldExported, now)
+	if err != nil || hold != v.Hold() || hold.Reason != tokenstore.HoldExported || !hold.Since.Equal(now) {
+		t.Fatalf("%+v, %v", hold, err)
+	}
+	if again, err := v.PutOnHold(t.Context(), tokenstore.HoldCopied, now.Add(time.Hour)); err != nil || again != hold {
+		t.Errorf("a second hold: %+v, %v", again, err)
+	}
+	reopened := openVault(t, store.Copy(), keyA)
+	if found := reopened.Hold(); found == nil || found.Reason != tokenstore.HoldExported || !found.Since.Equal(now) {
+		t.Fatalf("after a restart: %+v", found)
+	}
+	if _, err := reopened.Release(t.Context()); err != nil || reopened.Hold() != nil {
+		t.Errorf("still on hold, %v", err)
 	}
 }

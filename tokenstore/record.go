@@ -119,6 +119,10 @@ type Record struct {
 	// kept for one generation; empty if the last refresh returned the same.
 	PreviousRefreshToken secret.String
 
+	// Superseded are keyed hashes of the refresh tokens that the provider has
+	// replaced, the newest first. Do not change it in place.
+	Superseded []byte
+
 	// State is the grant's state since Since. Cause, ProviderError and TraceID
 	// say why, if it is not connected: our diagnosis, the provider's OAuth
 	// error code, and the provider's id of the answer (Intuit: intuit_tid).

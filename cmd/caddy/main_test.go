@@ -53,6 +53,8 @@ func TestMain(m *testing.M) {
 			os.Args = append([]string{"caddy"}, os.Args[2:]...)
 			caddycmd.Main()
 		},
+		"age":        ageMain,
+		"age-keygen": ageKeygenMain,
 	})
 }
 
