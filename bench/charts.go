@@ -1,0 +1,3 @@
+package main
+import "github.com/freshbearer/freshbearer/bench/results"
+func drawCharts(dir string, turns []results.Turn, about results.About) error { return nil }
