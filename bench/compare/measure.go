@@ -51,7 +51,7 @@ func hotPath(ctx context.Context, dir string, out *bytes.Buffer) error {
 	}
 	for range rounds {
 		var text bytes.Buffer
-		if err := run(ctx, &text, binary, "-test.run", "^$", "-test.bench", "HotPath|Yardstick", "-test.count", "5", "-test.benchtime", "50ms"); err != nil {
+		if err := run(ctx, &text, binary, "-test.run", "^$", "-test.bench", "HotPath|Yardstick", "-test.cpu", "1", "-test.count", "5", "-test.benchtime", "50ms"); err != nil {
 			return fmt.Errorf("%w: %s", err, text.Bytes())
 		}
 		if err := inYardsticks(text.String(), out); err != nil {
