@@ -68,7 +68,9 @@ var rooms = map[string]room{
 	"cmd/caddy":            {ours: []string{"."}, caddy: true},
 	"cmd/check":            {standard: true},
 	"cmd/docs":             {standard: true},
-	"bench":                {ours: []string{"tokenstore", "tokenstore/badger", "secret"}},
+	"bench":                {ours: []string{"bench/results", "tokenstore", "tokenstore/badger", "secret"}},
+	"bench/compare":        {ours: []string{"bench/results"}, standard: true},
+	"bench/results":        {standard: true},
 }
 
 // onlyFrom says which files alone may import a folder.

@@ -18,17 +18,22 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
+	"sync"
 	"time"
+
+	"github.com/freshbearer/freshbearer/bench/results"
 )
 
-// script is what wrk sends: a request for a company of a thousand, and, at the
-// end, what came of all of them.
+// script is what wrk sends: requests for a thousand companies, one after the
+// other, which are made beforehand, and, at the end, what came of all of them.
 const script = `
 local method, body, path = %q, %q, %q
 wrk.headers["Authorization"] = "Bearer %s"
@@ -39,10 +44,16 @@ if body ~= "" then
 else
 	body = nil
 end
-math.randomseed(os.time())
+local requests, at, n = {}, 0, %d
+function init()
+	for i = 1, n do
+		local company = string.format("%%d", 123140000000000 + i - 1)
+		requests[i] = wrk.format(method, "/v3/company/" .. company .. string.gsub(path, "COMPANY", company), nil, body)
+	end
+end
 function request()
-	local company = string.format("%%d", 123140000000000 + math.random(0, %d))
-	return wrk.format(method, "/v3/company/" .. company .. string.gsub(path, "COMPANY", company), nil, body)
+	at = at %% n + 1
+	return requests[at]
 end
 function done(summary, latency)
 	local e = summary.errors
@@ -61,7 +72,7 @@ var asked = map[string]struct{ method, body, path string }{
 // writeScripts writes a script for each kind of request.
 func writeScripts(dir, key string) error {
 	for name, a := range asked {
-		text := fmt.Sprintf(script, a.method, a.body, a.path, key, companies-1)
+		text := fmt.Sprintf(script, a.method, a.body, a.path, key, companies)
 		if err := os.WriteFile(filepath.Join(dir, name+".lua"), []byte(text), 0o600); err != nil {
 			return err
 		}
@@ -69,81 +80,108 @@ func writeScripts(dir, key string) error {
 	return nil
 }
 
-// measure puts the load of a cell on a proxy: a short one that is not counted,
-// and the one that is.
-func (s *setup) measure(ctx context.Context, p *proxy, c cell, round int, duration time.Duration) (result, error) {
-	r := result{Proxy: p.name, cell: c, Round: round}
-	if _, err := s.load(ctx, p, c, duration/4, &r); err != nil {
-		return r, err
-	}
-	cpu, err := s.load(ctx, p, c, duration, &r)
-	r.CPUSeconds = cpu
-	if err != nil {
-		return r, err
-	}
-	if r.Refused > 0 {
-		return r, fmt.Errorf("%d of %d requests were refused", r.Refused, r.Requests)
-	}
-	r.RSS, err = rss(p.pid())
-	return r, err
-}
+const (
+	// warmUp is which part of a turn is spent before it, uncounted.
+	warmUp = 4
+	// turnOverhead is about what starting and ending wrk twice takes.
+	turnOverhead = 150 * time.Millisecond
+	// loadLimit is how much longer than asked for wrk may take.
+	loadLimit = 15 * time.Second
+)
 
-// load returns the seconds of CPU that a load took the proxy.
-func (s *setup) load(ctx context.Context, p *proxy, c cell, duration time.Duration, r *result) (float64, error) {
-	before, err := cpuSeconds(p.pid())
-	if err != nil {
-		return 0, err
+// visit asks for every company once: what a proxy does when it first sees one
+// is not measured.
+func (s *setup) visit(ctx context.Context, p *proxy) error {
+	numbers, failures := make(chan int), make(chan error, companies)
+	var group sync.WaitGroup
+	for range 16 {
+		group.Go(func() {
+			for i := range numbers {
+				failures <- s.ask(ctx, p, i)
+			}
+		})
 	}
-	// wrk counts whole seconds.
-	seconds := strconv.Itoa(max(1, int(duration.Round(time.Second).Seconds())))
-	cmd := exec.CommandContext(ctx, "taskset", "-c", loadCore, "wrk", "-t1", "-c"+strconv.Itoa(c.Concurrency), "-d"+seconds+"s",
-		"-s", filepath.Join(s.dir, c.Request+".lua"), "http://"+p.address)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return 0, fmt.Errorf("running wrk: %w", err)
+	for i := range companies {
+		numbers <- i
 	}
-	_, line, ok := bytes.Cut(out, []byte("RESULT "))
-	if !ok {
-		return 0, fmt.Errorf("wrk printed no result: %s", out)
-	}
-	if err := json.Unmarshal(bytes.TrimSpace(line), r); err != nil {
-		return 0, err
-	}
-	after, err := cpuSeconds(p.pid())
-	return after - before, err
-}
-
-// ticks is how many of the kernel's ticks are a second: USER_HZ, which is 100 on
-// everything that Linux runs on.
-const ticks = 100
-
-// cpuSeconds is what a process has used of its core: proc_pid_stat(5).
-func cpuSeconds(pid int) (float64, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	// The name, in parentheses, may hold spaces.
-	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
-	user, err := strconv.Atoi(fields[11])
-	if err != nil {
-		return 0, err
-	}
-	system, err := strconv.Atoi(fields[12])
-	return float64(user+system) / ticks, err
-}
-
-// rss is what a process holds of the memory, in KiB.
-func rss(pid int) (int, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(data)) {
-		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			return strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")))
+	close(numbers)
+	group.Wait()
+	close(failures)
+	var errs error
+	for err := range failures {
+		if errs == nil {
+			errs = err
 		}
 	}
-	return 0, fmt.Errorf("process %d has no VmRSS", pid)
+	return errs
+}
+
+func (s *setup) ask(ctx context.Context, p *proxy, company int) error {
+	url := fmt.Sprintf("http://%s/v3/company/%d/companyinfo/1", p.address, 123140000000000+company)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Authorization", "Bearer "+s.key)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if n, err := io.Copy(io.Discard, response.Body); err != nil || response.StatusCode != http.StatusOK || n < 2000 {
+		return errors.Join(fmt.Errorf("the answer is %s with %d bytes", response.Status, n), err)
+	}
+	return nil
+}
+
+// measure puts the load of a cell on a proxy: a short one that is not counted,
+// and the one that is.
+func (s *setup) measure(ctx context.Context, p *proxy, c results.Cell, round int, duration time.Duration) (results.Turn, error) {
+	t := results.Turn{Proxy: p.name, Cell: c, Round: round}
+	if err := s.load(ctx, p, duration/warmUp, &t); err != nil {
+		return t, err
+	}
+	if err := s.load(ctx, p, duration, &t); err != nil {
+		return t, err
+	}
+	if t.Refused > 0 {
+		return t, fmt.Errorf("%d of %d requests were refused", t.Refused, t.Requests)
+	}
+	var err error
+	t.RSS, err = rss(p.pid())
+	return t, err
+}
+
+// load puts a load on a proxy, and notes what came of it and what it took.
+func (s *setup) load(ctx context.Context, p *proxy, duration time.Duration, t *results.Turn) error {
+	ctx, cancel := context.WithTimeout(ctx, duration+loadLimit)
+	defer cancel()
+	before, err := s.usage(p)
+	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	// wrk counts whole seconds, and ends early when it is interrupted.
+	cmd := exec.CommandContext(ctx, "taskset", "-c", loadCore, "wrk", "-t1", "-c"+strconv.Itoa(t.Concurrency), "-d"+strconv.Itoa(int(duration.Seconds())+2)+"s",
+		"-s", filepath.Join(s.dir, t.Request+".lua"), "http://"+p.address)
+	cmd.Stdout, cmd.Stderr = &out, os.Stderr
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("running wrk: %w", err)
+	}
+	timer := time.AfterFunc(duration, func() { _ = cmd.Process.Signal(os.Interrupt) })
+	err = cmd.Wait()
+	timer.Stop()
+	if err != nil {
+		return fmt.Errorf("running wrk: %w", err)
+	}
+	after, err := s.usage(p)
+	if err != nil {
+		return err
+	}
+	after.since(before, cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime(), t)
+	_, line, ok := bytes.Cut(out.Bytes(), []byte("RESULT "))
+	if !ok {
+		return fmt.Errorf("wrk printed no result: %s", out.Bytes())
+	}
+	return json.Unmarshal(bytes.TrimSpace(line), t)
 }

@@ -34,6 +34,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/freshbearer/freshbearer/bench/results"
 )
 
 // The cores that things are pinned to.
@@ -42,30 +44,18 @@ const (
 	proxyCore = "1"
 )
 
-// cell is what is asked for, through every proxy.
-type cell struct {
-	Upstream    string `json:"upstream"`
-	Request     string `json:"request"`
-	Concurrency int    `json:"concurrency"`
-}
-
-func (c cell) String() string { return fmt.Sprintf("%s/%s/%d", c.Upstream, c.Request, c.Concurrency) }
-
 // upstreams are how the API is spoken to.
 var upstreams = []string{"plain", "tls1", "tls2"}
 
-// allCells are all combinations that are worth a look: a download measures the
-// memory bus, and not the protocol.
-func allCells() []cell {
-	var cells []cell
+// allCells are all that can be measured.
+func allCells() []results.Cell {
+	var cells []results.Cell
 	for _, upstream := range upstreams {
-		for _, c := range []int{1, 16, 128} {
-			cells = append(cells, cell{upstream, "get", c})
+		for _, request := range []string{"get", "post", "download"} {
+			for _, c := range []int{1, 16, 128} {
+				cells = append(cells, results.Cell{Upstream: upstream, Request: request, Concurrency: c})
+			}
 		}
-		for _, c := range []int{16, 128} {
-			cells = append(cells, cell{upstream, "post", c})
-		}
-		cells = append(cells, cell{upstream, "download", 16})
 	}
 	return cells
 }
@@ -78,21 +68,32 @@ func main() {
 	}
 	var (
 		rounds   = flag.Int("rounds", 5, "how often each proxy has its turn in each cell")
-		duration = flag.Duration("duration", 3*time.Second, "how long a turn takes")
+		duration = flag.Duration("duration", 2*time.Second, "how long a turn takes, after a quarter of that to warm up")
 		only     = flag.String("cells", "", "only the cells that begin with one of these, separated by commas, such as plain/get,tls2")
 		with     = flag.String("proxies", strings.Join(proxyNames(), ","), "the proxies")
 		out      = flag.String("out", "", "a file that raw results are added to, a JSON object a line")
 		from     = flag.String("from", "", "measure nothing; report on the results in this file")
+		to       = flag.String("charts", "", "a directory that charts of the results are drawn in")
 	)
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	results, err := readResults(*from)
-	if err == nil && *from == "" {
-		results, err = run(ctx, *rounds, *duration, chosen(*only), strings.Split(*with, ","), *out)
-	}
+	turns, about, err := measured(ctx, *from, *rounds, *duration, chosen(*only), strings.Split(*with, ","), *out)
 	fail(err)
-	report(os.Stdout, results)
+	report(os.Stdout, turns)
+	if *to != "" {
+		fail(drawCharts(*to, turns, about))
+	}
+}
+
+// measured reads results, or measures.
+func measured(ctx context.Context, from string, rounds int, duration time.Duration, cells []results.Cell, with []string, out string) ([]results.Turn, results.About, error) {
+	if from != "" {
+		return results.Read(from)
+	}
+	about := describe(ctx)
+	turns, err := run(ctx, rounds, duration, cells, with, out, about)
+	return turns, about, err
 }
 
 func fail(err error) {
@@ -102,59 +103,28 @@ func fail(err error) {
 	}
 }
 
-func chosen(only string) []cell {
-	return slices.DeleteFunc(allCells(), func(c cell) bool {
+func chosen(only string) []results.Cell {
+	return slices.DeleteFunc(allCells(), func(c results.Cell) bool {
 		return !slices.ContainsFunc(strings.Split(only, ","), func(begin string) bool { return strings.HasPrefix(c.String(), begin) })
 	})
 }
 
-// result is what one turn of a proxy came to.
-type result struct {
-	Proxy string `json:"proxy"`
-	cell
-	Round int `json:"round"`
-	// Requests were answered in Seconds and took the proxy CPUSeconds. Of Errors
-	// no answer came, and Refused were answered by 400 or more. P50 and P99 are in microseconds, RSS is in KiB.
-	Requests   int     `json:"requests"`
-	Errors     int     `json:"errors"`
-	Refused    int     `json:"refused"`
-	Seconds    float64 `json:"seconds"`
-	CPUSeconds float64 `json:"cpu_seconds"`
-	P50        float64 `json:"p50_us"`
-	P99        float64 `json:"p99_us"`
-	RSS        int     `json:"rss_kib"`
-}
-
-func readResults(file string) ([]result, error) {
-	if file == "" {
-		return nil, nil
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var results []result
-	for decoder := json.NewDecoder(f); ; {
-		var r result
-		if err := decoder.Decode(&r); errors.Is(err, io.EOF) {
-			return results, nil
-		} else if err != nil {
-			return nil, err
-		}
-		results = append(results, r)
-	}
-}
-
 // run measures. Each round visits every cell, and in a cell every proxy; who
 // goes first changes with the round.
-func run(ctx context.Context, rounds int, duration time.Duration, cells []cell, with []string, out string) ([]result, error) {
+func run(ctx context.Context, rounds int, duration time.Duration, cells []results.Cell, with []string, out string, about results.About) ([]results.Turn, error) {
 	if len(cells) == 0 {
 		return nil, errors.New("no cell is chosen")
 	}
-	for _, tool := range []string{"taskset", "wrk", "nginx", "haproxy"} {
+	tools := []string{"taskset", "wrk", "nginx"}
+	if slices.Contains(with, "haproxy") {
+		tools = append(tools, "haproxy")
+	}
+	if slices.Contains(with, "express") {
+		tools = append(tools, "node", "npm")
+	}
+	for _, tool := range tools {
 		if _, err := exec.LookPath(tool); err != nil {
-			return nil, fmt.Errorf("%s is missing; on Debian: apt install nginx-light haproxy wrk util-linux", tool)
+			return nil, fmt.Errorf("%s is missing; on Debian: apt install nginx-light haproxy wrk util-linux nodejs npm", tool)
 		}
 	}
 	dir, err := os.MkdirTemp("", "freshbearer-bench-")
@@ -167,18 +137,30 @@ func run(ctx context.Context, rounds int, duration time.Duration, cells []cell, 
 	if err != nil {
 		return nil, err
 	}
-	raw := io.Discard
+	file := io.Discard
 	if out != "" {
 		f, err := os.OpenFile(filepath.Clean(out), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 		if err != nil {
 			return nil, err
 		}
 		defer f.Close()
-		raw = f
+		file = f
 	}
-	fmt.Fprintf(os.Stderr, "%d cells, %d proxies, %d rounds: %v at most\n", len(cells), len(with), rounds,
-		(time.Duration(len(cells)*len(with)*rounds) * (duration + duration/2)).Round(time.Second))
-	var results []result
+	raw := json.NewEncoder(file)
+	if err := raw.Encode(results.Line{About: &about}); err != nil {
+		return nil, err
+	}
+	total := 0
+	for _, c := range cells {
+		for _, name := range with {
+			if s.proxies[proxyKey{name, c.Upstream}] != nil {
+				total += rounds
+			}
+		}
+	}
+	fmt.Fprintf(os.Stderr, "%d cells, %d turns: about %v\n", len(cells), total,
+		(time.Duration(total) * (duration + duration/warmUp + turnOverhead)).Round(time.Second))
+	var turns []results.Turn
 	for round := range rounds {
 		for _, c := range cells {
 			for i := range with {
@@ -186,17 +168,17 @@ func run(ctx context.Context, rounds int, duration time.Duration, cells []cell, 
 				if proxy == nil {
 					continue // it does not speak to such an upstream
 				}
-				r, err := s.measure(ctx, proxy, c, round, duration)
+				t, err := s.measure(ctx, proxy, c, round, duration)
 				if err != nil {
-					return results, fmt.Errorf("%s at %v: %w", proxy.name, c, err)
+					return turns, fmt.Errorf("%s at %v: %w", proxy.name, c, err)
 				}
-				if err := json.NewEncoder(raw).Encode(r); err != nil {
-					return results, err
+				if err := raw.Encode(results.Line{Turn: &t}); err != nil {
+					return turns, err
 				}
-				results = append(results, r)
+				turns = append(turns, t)
 			}
 		}
 		fmt.Fprintf(os.Stderr, "round %d of %d is done\n", round+1, rounds)
 	}
-	return results, nil
+	return turns, nil
 }

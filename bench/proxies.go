@@ -16,7 +16,10 @@ package main
 
 import (
 	"context"
+	"embed"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 )
@@ -121,6 +124,7 @@ http {
 		location / {
 			proxy_pass SCHEME://api;
 			proxy_http_version 1.1;
+			proxy_max_temp_file_size 0;
 			proxy_ssl_server_name on;
 			proxy_ssl_name localhost;
 			proxy_ssl_verify on;
@@ -153,6 +157,33 @@ backend api
 	server api HOST SERVER
 `,
 	},
+	{
+		name: "express", onlyHTTP1: true, prepare: installExpress,
+		command: strings.Fields("node OWN/server.js ADDRESS API"),
+	},
+}
+
+//go:embed express/package.json express/package-lock.json express/server.js
+var expressFiles embed.FS
+
+// installExpress installs what package-lock.json says; no script of a package
+// runs.
+func installExpress(ctx context.Context, dir, _ string) error {
+	for _, name := range []string{"package.json", "package-lock.json", "server.js"} {
+		data, err := expressFiles.ReadFile("express/" + name)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			return err
+		}
+	}
+	install := exec.CommandContext(ctx, "npm", "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+	install.Dir, install.Stderr = dir, os.Stderr
+	if err := install.Run(); err != nil {
+		return fmt.Errorf("npm ci: %w", err)
+	}
+	return nil
 }
 
 func kindOf(name string) (kind, bool) {

@@ -19,90 +19,125 @@ import (
 	"io"
 	"slices"
 	"text/tabwriter"
+
+	"github.com/freshbearer/freshbearer/bench/results"
 )
 
-// figures are the medians of a proxy's turns in a cell.
-type figures struct {
-	// PerCore is how many requests a second of the proxy's CPU serves; Rate is
-	// how many were served in a second of the wall clock.
-	PerCore, Rate, P50, P99, RSS float64
-	// Low and High are the least and the most of PerCore.
-	Low, High float64
-	// Errors is how many requests were not answered, in all turns.
-	Errors int
-	turns  int
+// ours is the proxy that all this is about.
+const ours = "freshbearer"
+
+// measuredCells returns the cells that there are turns of.
+func measuredCells(turns []results.Turn) []results.Cell {
+	return slices.DeleteFunc(allCells(), func(c results.Cell) bool {
+		return !slices.ContainsFunc(turns, func(t results.Turn) bool { return t.Cell == c })
+	})
 }
 
-func median(values []float64) float64 {
-	slices.Sort(values)
-	n := len(values)
-	if n%2 == 1 {
-		return values[n/2]
+// number writes a figure that may be missing.
+func number(format string, value float64) string {
+	if value == 0 {
+		return "–"
 	}
-	return (values[n/2-1] + values[n/2]) / 2
+	return fmt.Sprintf(format, value)
 }
 
-// summary has the figures of every proxy in every cell.
-func summary(results []result) map[cell]map[string]figures {
-	turns := make(map[cell]map[string][]result)
-	for _, r := range results {
-		if turns[r.cell] == nil {
-			turns[r.cell] = make(map[string][]result)
-		}
-		turns[r.cell][r.Proxy] = append(turns[r.cell][r.Proxy], r)
-	}
-	all := make(map[cell]map[string]figures)
-	for c, proxies := range turns {
-		all[c] = make(map[string]figures)
-		for name, of := range proxies {
-			each := func(f func(result) float64) []float64 {
-				var values []float64
-				for _, r := range of {
-					values = append(values, f(r))
-				}
-				return values
-			}
-			perCore := each(func(r result) float64 { return float64(r.Requests) / max(r.CPUSeconds, 1.0/ticks) })
-			errs := 0
-			for _, r := range of {
-				errs += r.Errors
-			}
-			all[c][name] = figures{
-				Errors:  errs,
-				PerCore: median(perCore), Low: slices.Min(perCore), High: slices.Max(perCore),
-				Rate: median(each(func(r result) float64 { return float64(r.Requests) / r.Seconds })),
-				P50:  median(each(func(r result) float64 { return r.P50 })),
-				P99:  median(each(func(r result) float64 { return r.P99 })),
-				RSS:  median(each(func(r result) float64 { return float64(r.RSS) })) / 1024, turns: len(of),
-			}
-		}
-	}
-	return all
-}
-
-// report prints the medians, and their ratios to plain Caddy.
-func report(w io.Writer, results []result) {
-	all := summary(results)
+// report prints the medians, and how they compare with plain Caddy's.
+func report(w io.Writer, turns []results.Turn) {
 	reference := kinds[0].name
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "cell\tproxy\tturns\treq/CPU s\tratio\tleast–most\treq/s\tratio\tCPU ms per 1,000\tp50 ms\tp99 ms\tratio\tRSS MiB\terrors\n")
-	for _, c := range allCells() {
-		base, based := all[c][reference]
+	fmt.Fprintf(table, "cell\tproxy\tturns\treq/s\tratio\treq/CPU s\tratio\tleast–most\tCPU s per 1,000\tp50 ms\tp99 ms\tratio\tRSS MiB\tcore busy\terrors\tdisturbed\n")
+	idle := false
+	for _, c := range measuredCells(turns) {
 		for _, name := range proxyNames() {
-			f, ok := all[c][name]
-			if !ok {
+			of := results.Of(turns, name, c)
+			if len(of) == 0 {
 				continue
 			}
-			ratio := func(value, base float64) string {
-				if !based {
-					return "–"
+			errors, disturbed := 0, 0
+			for _, t := range of {
+				errors += t.Errors
+				if t.Disturbed() {
+					disturbed++
 				}
-				return fmt.Sprintf("%.2f", value/base)
 			}
-			fmt.Fprintf(table, "%v\t%s\t%d\t%.0f\t%s\t%.0f–%.0f\t%.0f\t%s\t%.0f\t%.2f\t%.2f\t%s\t%.0f\t%d\n", c, name, f.turns,
-				f.PerCore, ratio(f.PerCore, base.PerCore), f.Low, f.High, f.Rate, ratio(f.Rate, base.Rate), 1e6/f.PerCore,
-				f.P50/1000, f.P99/1000, ratio(f.P99, base.P99), f.RSS, f.Errors)
+			ratios := results.Ratios(turns, name, reference, c, results.Turn.PerCPU)
+			spread := "–"
+			if len(ratios) > 0 {
+				spread = fmt.Sprintf("%.2f–%.2f", slices.Min(ratios), slices.Max(ratios))
+			}
+			busy := fmt.Sprintf("%.0f %%", 100*results.Median(of, func(t results.Turn) float64 { return t.Busy }))
+			if !saturated(of) {
+				busy, idle = busy+" *", true
+			}
+			perCPU := results.Median(of, results.Turn.PerCPU)
+			fmt.Fprintf(table, "%v\t%s\t%d\t%.0f\t%s\t%.0f\t%s\t%s\t%s\t%.2f\t%.2f\t%s\t%.0f\t%s\t%d\t%d\n", c, name, len(of),
+				results.Median(of, results.Turn.Rate), number("%.2f", results.Ratio(turns, name, reference, c, results.Turn.Rate)),
+				perCPU, number("%.2f", results.Ratio(turns, name, reference, c, results.Turn.PerCPU)), spread, number("%.3f", results.Median(of, results.Turn.CPUPerThousand)),
+				results.Median(of, func(t results.Turn) float64 { return t.P50 })/1000, results.Median(of, results.Turn.Tail)/1000,
+				number("%.2f", results.Ratio(turns, name, reference, c, results.Turn.Tail)),
+				results.Median(of, func(t results.Turn) float64 { return float64(t.RSS) })/1024, busy, errors, disturbed)
 		}
 	}
 	_ = table.Flush()
+	if idle {
+		fmt.Fprintln(w, "* The proxy's core was not what bounded the requests a second; there, compare the requests of a second of CPU.")
+	}
+	against(w, turns)
+	disturbance(w, turns)
+}
+
+// saturated tells whether the proxy's core bounded most of the turns.
+func saturated(turns []results.Turn) bool {
+	n := 0
+	for _, t := range turns {
+		if t.Saturated() {
+			n++
+		}
+	}
+	return 2*n > len(turns)
+}
+
+// against prints how freshbearer compares with each of the others.
+func against(w io.Writer, turns []results.Turn) {
+	var others []string
+	for _, name := range proxyNames() {
+		if name != ours && slices.ContainsFunc(turns, func(t results.Turn) bool { return t.Proxy == name }) {
+			others = append(others, name)
+		}
+	}
+	if !slices.ContainsFunc(turns, func(t results.Turn) bool { return t.Proxy == ours }) || len(others) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\n%s against each of the others: requests/s, requests/s of CPU, p99\n", ours)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprint(table, "cell")
+	for _, name := range others {
+		fmt.Fprintf(table, "\t%s\t\t", name)
+	}
+	fmt.Fprintln(table)
+	for _, c := range measuredCells(turns) {
+		fmt.Fprint(table, c)
+		for _, name := range others {
+			for _, figure := range []func(results.Turn) float64{results.Turn.Rate, results.Turn.PerCPU, results.Turn.Tail} {
+				fmt.Fprintf(table, "\t%s", number("%.2f", results.Ratio(turns, ours, name, c, figure)))
+			}
+		}
+		fmt.Fprintln(table)
+	}
+	_ = table.Flush()
+}
+
+// disturbance says how much other work there was.
+func disturbance(w io.Writer, turns []results.Turn) {
+	disturbed, most := 0, 0.0
+	for _, t := range turns {
+		if t.Disturbed() {
+			disturbed++
+		}
+		most = max(most, t.Others, t.LoadOthers, t.Steal)
+	}
+	fmt.Fprintf(w, "\n%d of %d turns were disturbed by other work on the machine, which had at most %.0f %% of a core.\n", disturbed, len(turns), 100*most)
+	if 10*disturbed > len(turns) {
+		fmt.Fprintln(w, "That is too much to publish them: measure again on a quiet machine.")
+	}
 }

@@ -34,6 +34,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/freshbearer/freshbearer/bench/results"
 )
 
 // setup is everything that runs during a measurement.
@@ -41,6 +43,8 @@ type setup struct {
 	dir     string
 	proxies map[proxyKey]*proxy
 	running []*exec.Cmd
+	// apiProcess is the API's.
+	apiProcess *exec.Cmd
 	// apis are the addresses of the API, by how it is spoken to.
 	apis map[string]string
 	key  string
@@ -57,7 +61,7 @@ type proxy struct {
 func (p *proxy) pid() int { return p.cmd.Process.Pid }
 
 // setUp starts the API, and each proxy once for each way to speak to it.
-func setUp(ctx context.Context, dir string, with []string, cells []cell) (*setup, error) {
+func setUp(ctx context.Context, dir string, with []string, cells []results.Cell) (*setup, error) {
 	s := &setup{dir: dir, proxies: make(map[proxyKey]*proxy), apis: make(map[string]string), key: rand.Text() + rand.Text()}
 	if err := errors.Join(writeScripts(dir, s.key), writeCertificate(dir)); err != nil {
 		return s, err
@@ -86,6 +90,9 @@ func setUp(ctx context.Context, dir string, with []string, cells []cell) (*setup
 			if err := s.startProxy(ctx, k, upstream); err != nil {
 				return s, fmt.Errorf("starting %s: %w", name, err)
 			}
+			if err := s.visit(ctx, s.proxies[proxyKey{name, upstream}]); err != nil {
+				return s, fmt.Errorf("asking %s for every company: %w", name, err)
+			}
 		}
 	}
 	return s, nil
@@ -110,7 +117,7 @@ func (s *setup) start(ctx context.Context, core, program string, args ...string)
 	cmd.Dir = s.dir
 	cmd.Env = append(os.Environ(),
 		"HOME="+s.dir, "XDG_DATA_HOME="+s.dir, "XDG_CONFIG_HOME="+s.dir, "SSL_CERT_FILE="+filepath.Join(s.dir, "cert.pem"),
-		"NODE_EXTRA_CA_CERTS="+filepath.Join(s.dir, "cert.pem"), "BENCH_KEY="+s.key)
+		"NODE_EXTRA_CA_CERTS="+filepath.Join(s.dir, "cert.pem"), "BENCH_KEY="+s.key, "NODE_ENV=production")
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		return nil, err
@@ -183,10 +190,12 @@ func (s *setup) startAPI(ctx context.Context) error {
 	pdf := make([]byte, 1<<20)
 	_, _ = rand.Read(pdf) // never fails
 	body := `{"CompanyInfo":{"CompanyName":"` + strings.Repeat("x", 2048-49) + `","Id":"1"},"time":1}`
+	token := `{"access_token":"` + strings.Repeat("a", 900) + `","refresh_token":"` + strings.Repeat("r", 50) + `","expires_in":3600,"token_type":"bearer"}`
 	const listen = `
 	server {
 		listen %s;
 		%s
+		location = /token { default_type application/json; return 200 '%s'; }
 		location / { default_type application/json; return 200 '%s'; }
 		location ~ /pdf$ { root %s; default_type application/pdf; try_files /api.pdf =404; }
 	}`
@@ -196,14 +205,15 @@ events { worker_connections 4096; }
 http {
 	access_log off; keepalive_requests 100000000; keepalive_timeout 1h; client_max_body_size 1m; client_body_buffer_size 64k;
 	client_body_temp_path api-body; proxy_temp_path api-proxy; fastcgi_temp_path api-f; uwsgi_temp_path api-u; scgi_temp_path api-s;` +
-		fmt.Sprintf(listen, s.apis["plain"], "", body, s.dir) +
-		fmt.Sprintf(listen, s.apis["tls1"]+" ssl", tls, body, s.dir) +
-		fmt.Sprintf(listen, s.apis["tls2"]+" ssl http2", tls+" http2_max_concurrent_streams 1024;", body, s.dir) + "\n}\n"
+		fmt.Sprintf(listen, s.apis["plain"], "", token, body, s.dir) +
+		fmt.Sprintf(listen, s.apis["tls1"]+" ssl", tls, token, body, s.dir) +
+		fmt.Sprintf(listen, s.apis["tls2"]+" ssl http2", tls+" http2_max_concurrent_streams 1024;", token, body, s.dir) + "\n}\n"
 	file := filepath.Join(s.dir, "api.conf")
 	if err := errors.Join(os.WriteFile(file, []byte(text), 0o600), os.WriteFile(filepath.Join(s.dir, "api.pdf"), pdf, 0o600)); err != nil {
 		return err
 	}
-	if _, err := s.start(ctx, loadCore, "nginx", "-p", s.dir, "-c", file); err != nil {
+	var err error
+	if s.apiProcess, err = s.start(ctx, loadCore, "nginx", "-p", s.dir, "-c", file); err != nil {
 		return err
 	}
 	for _, address := range s.apis {

@@ -49,7 +49,7 @@ import (
 // why the reserve is half of min_free, although Badger needs less.
 const (
 	// memtableReserve is the most that the flush of a memtable takes: it is
-	// full at 1 MiB, plus one Apply of 128 KiB, plus the table's index.
+	// full at 1 MiB, plus one group of 128 KiB, plus the table's index.
 	memtableReserve = 3 << 19
 	// memtables is how many can wait to be flushed: one that is written, one
 	// in Badger's queue and one that is being flushed. The log of one more is

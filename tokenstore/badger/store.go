@@ -48,6 +48,7 @@ type store struct {
 	mark   *mark
 	logs   *logs
 	steps  *mergeSteps
+	line   line
 
 	// life is held for reading by every call under way, and for writing by
 	// Close: Badger panics in a call that meets a closed database.
@@ -90,64 +91,16 @@ func (s *store) Apply(ctx context.Context, changes ...tokenstore.Change) error {
 	if err := tokenstore.CheckChanges(changes); err != nil {
 		return err
 	}
-	for {
-		err := s.apply(ctx, changes)
-		// Badger's conflict says that a checked name was written meanwhile,
-		// not that its value is another one than expected.
-		if errors.Is(err, badgerdb.ErrConflict) {
-			continue
-		}
-		return err
-	}
-}
-
-func (s *store) apply(ctx context.Context, changes []tokenstore.Change) (err error) {
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
 	defer s.life.RUnlock()
-	defer recoverInto(&err)
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-
 	release, err := s.space.admit(spaceOf(changes))
 	if err != nil {
 		return s.wrap("writing", err)
 	}
 	defer release()
-	txn, err := s.transaction(true)
-	if err != nil {
-		return err
-	}
-	if err := s.stage(txn, changes); err != nil {
-		txn.Discard()
-		return err
-	}
-	return s.commit(txn)
-}
-
-// stage checks the changes and enters them into a transaction.
-func (s *store) stage(txn *badgerdb.Txn, changes []tokenstore.Change) (err error) {
-	for _, c := range changes {
-		name := stored(c.Name)
-		if c.Check {
-			value, err := get(txn, name)
-			if err != nil && !errors.Is(err, tokenstore.ErrNotFound) {
-				return s.wrap("reading", err)
-			}
-			if (err == nil) != (c.Old != nil) || !bytes.Equal(value, c.Old) {
-				return s.wrap("writing", tokenstore.ErrConflict)
-			}
-		}
-		if c.Value == nil {
-			err = txn.Delete(name)
-		} else {
-			err = txn.SetEntry(&badgerdb.Entry{Key: name, Value: c.Value, ExpiresAt: expiry(c.ExpiresAt)})
-		}
-		if err != nil {
-			return s.wrap("writing", err)
-		}
-	}
-	return nil
+	return s.write(newRequest(changes))
 }
 
 // Scan implements tokenstore.Store.

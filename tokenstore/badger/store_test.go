@@ -46,7 +46,7 @@ func open(t *testing.T, dir string) tokenstore.Store {
 }
 
 // newDir returns a directory that does not exist.
-func newDir(t *testing.T) string { return filepath.Join(t.TempDir(), "store") }
+func newDir(t testing.TB) string { return filepath.Join(t.TempDir(), "store") }
 
 func TestConformance(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) tokenstore.Store { return open(t, newDir(t)) })
