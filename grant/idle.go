@@ -68,7 +68,9 @@ func (r *residents) remove(c *connection) {
 		r.put(at, r.all[r.hand])
 		at = r.hand
 	}
-	r.put(at, r.all[last])
+	if at != last {
+		r.put(at, r.all[last])
+	}
 	r.all[last] = nil
 	r.all = r.all[:last]
 	if cap(r.all) > 1024 && len(r.all) < cap(r.all)/4 {
