@@ -218,6 +218,9 @@ func (b *bench) race(ctx context.Context, api string, active, rounds int, durati
 			return err
 		}
 	}
+	if rounds == 0 {
+		return nil
+	}
 	turns := make([][]turn, len(b.sizes))
 	for round := range rounds {
 		for i := range b.sizes {

@@ -58,8 +58,17 @@ func Store(ctx context.Context, dir, api string, n int) (string, error) {
 	return file, err
 }
 
+// Vault is an open one.
+type Vault struct {
+	*tokenstore.Vault
+	store *together
+}
+
+// Written returns how many bytes of values were to be stored until now.
+func (v *Vault) Written() int64 { return v.store.written.Load() }
+
 // Open opens the store in a directory that Store has made, or is about to.
-func Open(ctx context.Context, dir string) (*tokenstore.Vault, error) {
+func Open(ctx context.Context, dir string) (*Vault, error) {
 	key, err := os.ReadFile(filepath.Join(dir, "encryption-key"))
 	if err != nil {
 		return nil, err
@@ -79,7 +88,7 @@ func Open(ctx context.Context, dir string) (*tokenstore.Vault, error) {
 		_ = joined.Close()
 		return nil, err
 	}
-	return vault, nil
+	return &Vault{vault, joined}, nil
 }
 
 // Each calls fn with every number below n, many at once, and returns the first
@@ -115,6 +124,9 @@ func Each(n int, fn func(i int) error) error {
 	return err
 }
 
+// Generation is that of the companies' tokens.
+const Generation = tokenstore.HistoryLimit + 2
+
 // ID is a company's.
 func ID(i int) string { return strconv.Itoa(First + i) }
 
@@ -127,7 +139,7 @@ func Company(i int, api string, now time.Time) *tokenstore.Record {
 		Key:      tokenstore.Key{Integration: "quickbooks", Connection: ID(i)},
 		Provider: "quickbooks", Environment: "sandbox", ClientID: "bench", Owner: "bench", Hosts: []string{api},
 		Account: fmt.Sprintf("The Company Number %d", i), State: tokenstore.StateConnected, Since: connected,
-		Epoch: 1, Generation: tokenstore.HistoryLimit + 2, ConnectedAt: connected,
+		Epoch: 1, Generation: Generation, ConnectedAt: connected,
 		// As long as Intuit's are.
 		AccessToken:    secret.New(fmt.Sprintf("%0900d", i)),
 		AccessIssuedAt: now, AccessExpiresAt: now.Add(day),

@@ -17,6 +17,7 @@ package fill
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"github.com/freshbearer/freshbearer/tokenstore"
 )
@@ -28,6 +29,8 @@ type together struct {
 	tokenstore.Store
 	calls chan call
 	done  chan struct{}
+	// written are the bytes of the values that were to be stored.
+	written atomic.Int64
 }
 
 type call struct {
@@ -43,6 +46,9 @@ func newTogether(s tokenstore.Store) *together {
 
 // Apply implements tokenstore.Store.
 func (t *together) Apply(_ context.Context, changes ...tokenstore.Change) error {
+	for _, change := range changes {
+		t.written.Add(int64(len(change.Value)))
+	}
 	c := call{changes, make(chan error, 1)}
 	t.calls <- c
 	return <-c.result
