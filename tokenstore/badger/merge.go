@@ -92,6 +92,9 @@ func (s *store) due() (size int64, due bool, err error) {
 	defer recoverInto(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	s.logs.retry()
+	if !s.unread.settled() {
+		return 0, false, nil
+	}
 	unmerged := 0
 	var added, merged int64
 	for _, t := range s.db.Tables() {

@@ -45,6 +45,7 @@ type store struct {
 	logger *zap.Logger
 	lock   *os.File
 	space  *space
+	unread *unread
 	mark   *mark
 	logs   *logs
 	steps  *mergeSteps
@@ -73,6 +74,9 @@ func (s *store) Get(ctx context.Context, name []byte) (value []byte, err error) 
 	defer recoverInto(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 
+	if err := s.unread.checkName(stored(name)); err != nil {
+		return nil, s.wrap("reading", err)
+	}
 	txn, err := s.transaction(false)
 	if err != nil {
 		return nil, err
@@ -109,6 +113,14 @@ func (s *store) apply(ctx context.Context, changes []tokenstore.Change) (err err
 	defer recoverInto(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 
+	for _, c := range changes {
+		if !c.Check {
+			continue
+		}
+		if err := s.unread.checkName(stored(c.Name)); err != nil {
+			return s.wrap("writing", err)
+		}
+	}
 	release, err := s.space.admit(spaceOf(changes))
 	if err != nil {
 		return s.wrap("writing", err)
@@ -165,15 +177,18 @@ func (s *store) Scan(ctx context.Context, prefix, after []byte, fn func(name, va
 	}()
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 
+	start := stored(prefix)
+	if after != nil && bytes.Compare(after, prefix) >= 0 {
+		start = append(stored(after), 0) // the next name there can be
+	}
+	if err := s.unread.checkPrefix(ctx, start, stored(prefix)); err != nil {
+		return s.wrap("reading", err)
+	}
 	txn, err := s.transaction(false)
 	if err != nil {
 		return err
 	}
 	defer txn.Discard()
-	start := stored(prefix)
-	if after != nil && bytes.Compare(after, prefix) >= 0 {
-		start = append(stored(after), 0) // the next name there can be
-	}
 	it := txn.NewIterator(badgerdb.IteratorOptions{
 		// Prefetching reads in goroutines whose panics cannot be caught.
 		PrefetchValues: false,
@@ -199,12 +214,14 @@ func (s *store) Scan(ctx context.Context, prefix, after []byte, fn func(name, va
 
 // Close implements tokenstore.Store.
 func (s *store) Close() (err error) {
+	s.unread.halt() // a scan may wait for it
 	s.life.Lock()
 	defer s.life.Unlock()
 	if s.closed {
 		return s.wrap("closing", tokenstore.ErrClosed)
 	}
 	s.closed = true
+	s.unread.end()
 	defer recoverInto(&err)
 	if err := s.space.end(memtables / 2 * memtableReserve); err != nil {
 		// Closing Badger would write, and could end the process. Its log is
