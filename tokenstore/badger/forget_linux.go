@@ -14,9 +14,32 @@
 
 package badger
 
-import "golang.org/x/sys/unix"
+import (
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
 
 // forget tells the system that mapped memory of a file need not stay with this
 // process. Whoever reads it again finds it in the system's cache, or in the
 // file.
 func forget(mapped []byte) { _ = unix.Madvise(mapped, unix.MADV_DONTNEED) }
+
+// mapped returns how many bytes of files are mapped and in memory: proc_pid_statm(5).
+func mapped() int64 {
+	data, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(data))
+	if len(fields) < 3 {
+		return 0
+	}
+	pages, err := strconv.ParseInt(fields[2], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * int64(os.Getpagesize())
+}

@@ -46,9 +46,11 @@ type store struct {
 	lock   *os.File
 	space  *space
 	unread *unread
-	mark   *mark
-	logs   *logs
-	steps  *mergeSteps
+	// trimmer is the polling goroutine's.
+	trimmer trimmer
+	mark    *mark
+	logs    *logs
+	steps   *mergeSteps
 
 	// life is held for reading by every call under way, and for writing by
 	// Close: Badger panics in a call that meets a closed database.
