@@ -183,9 +183,7 @@ func (s *store) Scan(ctx context.Context, prefix, after []byte, fn func(name, va
 	if after != nil && bytes.Compare(after, prefix) >= 0 {
 		start = append(stored(after), 0) // the next name there can be
 	}
-	if err := s.unread.checkPrefix(ctx, start, stored(prefix)); err != nil {
-		return s.wrap("reading", err)
-	}
+	checked := s.unread.checkFrom(start, stored(prefix))
 	txn, err := s.transaction(false)
 	if err != nil {
 		return err
@@ -199,6 +197,9 @@ func (s *store) Scan(ctx context.Context, prefix, after []byte, fn func(name, va
 	defer it.Close()
 	for it.Seek(start); it.Valid(); it.Next() {
 		item := it.Item()
+		if err := checked.until(item.Key()); err != nil {
+			return s.wrap("reading", err)
+		}
 		value, err := item.ValueCopy(nil)
 		if err != nil {
 			return s.wrap("reading", err)
@@ -211,12 +212,14 @@ func (s *store) Scan(ctx context.Context, prefix, after []byte, fn func(name, va
 			return nil
 		}
 	}
+	if err := checked.until(nil); err != nil {
+		return s.wrap("reading", err)
+	}
 	return nil
 }
 
 // Close implements tokenstore.Store.
 func (s *store) Close() (err error) {
-	s.unread.halt() // a scan may wait for it
 	s.life.Lock()
 	defer s.life.Unlock()
 	if s.closed {

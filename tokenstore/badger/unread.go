@@ -16,7 +16,6 @@ package badger
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -30,8 +29,6 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 	"github.com/dgraph-io/ristretto/v2/z"
 	"go.uber.org/zap"
-
-	"github.com/freshbearer/freshbearer/tokenstore"
 )
 
 // checkedAtOnce is the size of all tables up to which they are read as a whole
@@ -58,10 +55,7 @@ type unread struct {
 	mu     sync.RWMutex
 	closed bool
 
-	stopping   sync.Once
 	stop, done chan struct{}
-	// damage is what was found. It is written before done is closed.
-	damage error
 }
 
 // add opens a table for checking its blocks when they are needed, and returns
@@ -97,8 +91,7 @@ func (u *unread) start() {
 			default:
 			}
 			if _, err := checkTable(t.Fd.Name(), t.ID()); err != nil {
-				u.damage = u.damaged(t, err)
-				u.logger.Error("reading the tables of the token store", zap.Error(u.damage))
+				u.logger.Error("reading the tables of the token store", zap.Error(u.damaged(t, err)))
 				return
 			}
 		}
@@ -113,20 +106,16 @@ func (u *unread) damaged(t *table.Table, err error) error {
 		u.dir, table.IDToFilename(t.ID()), err)
 }
 
-// halt stops the reading. Who waits for its end waits no longer.
-func (u *unread) halt() {
-	if u != nil && u.stop != nil {
-		u.stopping.Do(func() { close(u.stop) })
-		<-u.done
-	}
-}
-
 // end stops the reading, and closes the tables.
 func (u *unread) end() {
-	if u != nil {
-		u.halt()
-		u.close()
+	if u == nil {
+		return
 	}
+	if u.stop != nil {
+		close(u.stop)
+		<-u.done
+	}
+	u.close()
 }
 
 func (u *unread) close() {
@@ -150,37 +139,53 @@ func (u *unread) checkName(name []byte) error {
 	if u.settled() {
 		return nil
 	}
-	_, err := u.check(name, math.MaxInt, func(other []byte) bool { return bytes.Equal(other, name) })
-	return err
-}
-
-// scanned is how many entries a scan has checked before it, at most.
-const scanned = 50_000
-
-// checkPrefix checks all blocks in which stored names with a prefix could be,
-// from start on. If there are many, it waits until all are read.
-func (u *unread) checkPrefix(ctx context.Context, start, prefix []byte) error {
-	if u.settled() {
-		return nil
-	}
-	all, err := u.check(start, scanned, func(name []byte) bool { return bytes.HasPrefix(name, prefix) })
-	if all || err != nil {
-		return err
-	}
-	select {
-	case <-u.done:
-		if u.damage == nil && !u.settled() {
-			return tokenstore.ErrClosed
+	for from, more := name, true; more; {
+		var err error
+		if from, more, err = u.check(from, func(other []byte) bool { return bytes.Equal(other, name) }); err != nil {
+			return err
 		}
-		return u.damage
-	case <-ctx.Done():
-		return ctx.Err()
 	}
+	return nil
 }
 
-// check checks the blocks with the names from start on for as long as they are
-// wanted, and says whether these were all, because there are no more than most.
-func (u *unread) check(start []byte, most int, wanted func(name []byte) bool) (all bool, err error) {
+// checking checks blocks ahead of a scan of names with a prefix.
+type checking struct {
+	of     *unread
+	prefix []byte
+	// next is the first name that is not checked, if there is more.
+	next []byte
+	more bool
+}
+
+// checkFrom begins to check, at a name.
+func (u *unread) checkFrom(start, prefix []byte) *checking {
+	return &checking{of: u, prefix: prefix, next: start, more: !u.settled()}
+}
+
+// until checks all blocks in which a name up to and with this one could be; nil
+// is for all that have the prefix.
+func (c *checking) until(name []byte) error {
+	for c.more && (name == nil || bytes.Compare(c.next, name) <= 0) {
+		if c.of.settled() {
+			c.more = false
+			return nil
+		}
+		var err error
+		c.next, c.more, err = c.of.check(c.next, func(name []byte) bool { return bytes.HasPrefix(name, c.prefix) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkedAhead is how many entries of a table are checked at once.
+const checkedAhead = 256
+
+// check checks the blocks with the names from start on, for as long as they are
+// wanted and come one after the other. If there are many, it ends early: next is
+// then the first name that is not checked.
+func (u *unread) check(start []byte, wanted func(name []byte) bool) (next []byte, more bool, err error) {
 	u.mu.RLock()
 	defer u.mu.RUnlock()
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -191,33 +196,40 @@ func (u *unread) check(start []byte, most int, wanted func(name []byte) bool) (a
 		if first := y.ParseKey(t.Smallest()); bytes.Compare(first, start) > 0 && !wanted(first) {
 			continue
 		}
-		if err := checkBlocks(t, start, &most, wanted); err != nil {
-			return false, u.damaged(t, err)
+		last, err := checkBlocks(t, start, wanted)
+		if err != nil {
+			return nil, false, u.damaged(t, err)
 		}
-		if most <= 0 {
-			return false, nil
+		if last != nil && (!more || bytes.Compare(last, next) < 0) {
+			next, more = last, true
 		}
 	}
-	return true, nil
+	return next, more, nil
 }
 
-func checkBlocks(t *table.Table, start []byte, most *int, wanted func(name []byte) bool) (err error) {
+// checkBlocks checks blocks of a table. It returns the first name that is not
+// checked, nil if there is none that is wanted.
+func checkBlocks(t *table.Table, start []byte, wanted func(name []byte) bool) (next []byte, err error) {
 	defer recoverDecoding(&err)
 	it := t.NewIterator(table.NOCACHE)
 	defer it.Close()
-	// The versions of a name are sorted, the newest first.
-	it.Seek(y.KeyWithTs(start, math.MaxUint64))
+	n := 0
 	var last []byte
-	for ; it.Valid(); it.Next() {
-		last = append(last[:0], it.Key()...)
-		if *most--; *most <= 0 || !wanted(y.ParseKey(last)) {
-			return nil
+	// The versions of a name are sorted, the newest first, and stay together.
+	for it.Seek(y.KeyWithTs(start, math.MaxUint64)); it.Valid(); it.Next() {
+		name := y.ParseKey(it.Key())
+		if !wanted(name) {
+			return nil, nil
 		}
+		if n++; n > checkedAhead && !bytes.Equal(name, y.ParseKey(last)) {
+			return bytes.Clone(name), nil
+		}
+		last = append(last[:0], it.Key()...)
 	}
 	if !bytes.Equal(last, t.Biggest()) {
-		return errors.New("the checksum of a block is wrong")
+		return nil, errors.New("the checksum of a block is wrong")
 	}
-	return nil
+	return nil, nil
 }
 
 // recoverDecoding makes an error of a panic in decoding a table.
