@@ -7,6 +7,7 @@ require (
 	github.com/caddyserver/caddy/v2 v2.11.9 // what this is a module of
 	github.com/caddyserver/certmagic v0.25.6 // only in tests: what Caddy leaves running
 	github.com/dgraph-io/badger/v4 v4.9.6 // the default token store
+	github.com/dgraph-io/ristretto/v2 v2.2.0 // maps the tables of the token store into memory; Badger's own
 	github.com/dustin/go-humanize v1.1.0 // sizes in the Caddyfile, as Caddy reads them
 	github.com/getkin/kin-openapi v0.153.0 // only in tests: holds the server to docs/openapi
 	github.com/google/go-cmp v0.7.0 // only in tests: differences that can be read
@@ -68,7 +69,6 @@ require (
 	github.com/dgraph-io/badger v1.6.2 // indirect
 	github.com/dgraph-io/badger/v2 v2.2007.4 // indirect
 	github.com/dgraph-io/ristretto v0.2.0 // indirect
-	github.com/dgraph-io/ristretto/v2 v2.2.0 // indirect
 	github.com/dgryski/go-farm v0.0.0-20240924180020-3414d57e47da // indirect
 	github.com/dlclark/regexp2/v2 v2.8.0 // indirect
 	github.com/dunglas/go-urlpattern v1.0.0 // indirect

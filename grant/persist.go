@@ -172,6 +172,12 @@ func (k *Keeper) persist(c *connection) {
 
 // savePending stores what is pending, if there is anything.
 func (k *Keeper) savePending(ctx context.Context, c *connection) error {
+	// What overtakes it may leave something pending, too: it must not leave
+	// memory in between.
+	c.mu.Lock()
+	c.users++
+	c.mu.Unlock()
+	defer c.letGo()
 	w, err := k.storePending(ctx, c)
 	var overtaken *overtakenError
 	switch {

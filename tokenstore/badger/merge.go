@@ -35,6 +35,8 @@ type merger interface {
 	// live estimates what is left of them, from a look at every name.
 	live() (int64, error)
 	merge() error
+	// trim gives memory back that the tables are mapped to.
+	trim()
 }
 
 // tidy merges the tables if there are many and there is space for it.
@@ -42,6 +44,7 @@ func (s *space) tidy() {
 	if s.merger == nil {
 		return
 	}
+	s.merger.trim()
 	err := s.tryMerge()
 	if err != nil && !s.mergeFailed {
 		s.logger.Error("the tables of the token store cannot be merged; it works, and grows", zap.String("path", s.dir), zap.Error(err))
@@ -92,6 +95,9 @@ func (s *store) due() (size int64, due bool, err error) {
 	defer recoverInto(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	s.logs.retry()
+	if !s.unread.settled() {
+		return 0, false, nil
+	}
 	unmerged := 0
 	var added, merged int64
 	for _, t := range s.db.Tables() {
