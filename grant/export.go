@@ -100,7 +100,10 @@ func (k *Keeper) Export(ctx context.Context, e Export, fn func(*tokenstore.Recor
 	if err != nil {
 		return x, err
 	}
-	damaged, err := k.each(ctx, e.Integration, func(r *tokenstore.Record) error {
+	damaged, err := k.each(ctx, e.Integration, func(r *tokenstore.Record) (err error) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if r, err = k.newest(ctx, r); err != nil {
 			return err
 		}
