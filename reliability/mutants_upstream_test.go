@@ -23,6 +23,11 @@ func init() {
 			"upstream", []string{"TestClosedWhileIdle", "TestUnaskedAnswer"},
 		},
 		{
+			"what TLS has read ahead is not looked for",
+			[]edit{{"upstream/conn.go", "	return errors.Is(err, os.ErrDeadlineExceeded)\n", "	return errors.Is(err, os.ErrDeadlineExceeded) || true\n"}},
+			"upstream", []string{"TestReadAhead", "TestBlind"},
+		},
+		{
 			"what comes after an answer begins the next one",
 			[]edit{{"upstream/body.go", " || b.br.Buffered() > 0", ""}, {"upstream/pool.go", "		if c.quiet() {\n", "		if true {\n"}},
 			"upstream", []string{"TestAnswers"},

@@ -22,6 +22,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -84,6 +85,28 @@ func newConn(t *Transport, to origin, secured, raw net.Conn) *conn {
 func (c *conn) close() { _ = c.Conn.Close() }
 
 var longAgo = time.Unix(1, 0)
+
+// listening is how long an idle connection is listened to if its socket cannot
+// be looked at.
+const listening = 2 * time.Millisecond
+
+// quiet tells whether an idle connection can be used: the API has neither closed
+// it nor said what the next request would take for its answer.
+func (c *conn) quiet() bool {
+	anything, could := c.look()
+	if anything {
+		return false
+	}
+	until := longAgo // read what is here, and wait for nothing
+	if !could {
+		until = time.Now().Add(listening)
+	}
+	// TLS reads ahead of the records that it has handed out: a look at the socket
+	// does not show what it holds.
+	_ = c.SetReadDeadline(until)
+	_, err := c.br.Peek(1)
+	return errors.Is(err, os.ErrDeadlineExceeded)
+}
 
 // answerWithin sets how long the answer may take to begin.
 func (c *conn) answerWithin(most time.Duration) {
