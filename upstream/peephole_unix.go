@@ -17,6 +17,7 @@
 package upstream
 
 import (
+	"errors"
 	"net"
 	"syscall"
 
@@ -45,7 +46,11 @@ func newPeephole(raw net.Conn) peephole {
 	p := peephole{socket: socket, seen: new([1]unix.PollFd)}
 	p.peek = func(fd uintptr) {
 		p.seen[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
-		if _, err := unix.Poll(p.seen[:], 0); err != nil {
+		_, err := unix.Poll(p.seen[:], 0)
+		for errors.Is(err, unix.EINTR) { // the runtime sends itself signals
+			_, err = unix.Poll(p.seen[:], 0)
+		}
+		if err != nil {
 			p.seen[0].Revents = unix.POLLERR
 		}
 	}
