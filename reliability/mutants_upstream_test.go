@@ -49,8 +49,13 @@ func init() {
 		},
 		{
 			"a request is sent again after its answer has begun",
-			[]edit{{"upstream/conn.go", "	if c.heard {\n", "	if false {\n"}},
+			[]edit{{"upstream/conn.go", "	if c.heard || ", "	if "}},
 			"upstream", []string{"TestClosedWhileSending"},
+		},
+		{
+			"a request that was not answered in time is sent again",
+			[]edit{{"upstream/conn.go", "c.heard || errors.Is(err, os.ErrDeadlineExceeded)", "c.heard"}},
+			"upstream", []string{"TestTimeoutIsNotRepeated"},
 		},
 		{
 			"an answer that broke off looks whole",

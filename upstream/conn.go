@@ -144,17 +144,23 @@ func (r headerLimit) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write counts.
+// Write counts, and gives up on an API that reads no more.
 func (c *conn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	if !c.aborted {
+		_ = c.SetWriteDeadline(time.Now().Add(c.transport.ResponseTimeout))
+	}
+	c.mu.Unlock()
 	n, err := c.Conn.Write(p)
 	c.written.Add(int64(n))
 	return n, err
 }
 
 // mayRepeat tells whether a request that failed on this connection, which had
-// been used before, may be sent on another one.
-func (c *conn) mayRepeat(req *http.Request) bool {
-	if c.heard {
+// been used before, may be sent on another one. An API that keeps silent has not
+// closed it, and may be at work on the request.
+func (c *conn) mayRepeat(req *http.Request, err error) bool {
+	if c.heard || errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
 	if req.Body == nil || req.Body == http.NoBody {
