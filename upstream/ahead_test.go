@@ -19,6 +19,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -112,6 +113,30 @@ func TestBlind(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An API that answers by the header alone, and closes the connection, is heard:
+// before the caller has sent its body, and whatever of it was sent.
+func TestAnswerAndClose(t *testing.T) {
+	w := listen(t, func(_ int, c net.Conn, r *bufio.Reader) {
+		if _, err := http.ReadRequest(r); err == nil {
+			say(c, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+		}
+	})
+	tr := newTransport(t)
+	for range 200 {
+		text := strings.Repeat("x", inlineBody)
+		if status, body, err := fetch(tr, request(t, http.MethodPost, w.url, strings.NewReader(text))); status != 413 || body != "no" {
+			t.Fatalf("in memory: %d %q %v", status, body, err)
+		}
+	}
+	slow, pour := io.Pipe()
+	req := request(t, http.MethodPost, w.url, slow)
+	req.ContentLength = 2 << 20
+	if status, body, err := fetch(tr, req); status != 413 || body != "no" {
+		t.Errorf("a slow caller: %d %q %v", status, body, err)
+	}
+	_ = pour.Close()
 }
 
 // holding keeps what is written, and sends it all at once.

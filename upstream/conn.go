@@ -184,17 +184,14 @@ func (c *conn) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	// From here on the caller's leaving ends what is under way.
 	stop := context.AfterFunc(req.Context(), c.abort)
-	var err error
-	if inline {
-		err = c.write(req)
-	} else {
+	if !inline {
 		beside = make(chan error, 1)
 		go c.writeBeside(req, beside)
+	} else if err := c.write(req); err != nil {
+		beside = make(chan error, 1)
+		c.unsent(err, beside)
 	}
-	var resp *http.Response
-	if err == nil {
-		resp, err = c.readResponse(req)
-	}
+	resp, err := c.readResponse(req)
 	if err != nil {
 		stop()
 		c.close()
@@ -228,9 +225,15 @@ func (c *conn) writeBeside(req *http.Request, beside chan<- error) {
 		beside <- nil
 		return
 	}
+	c.unsent(err, beside)
+}
+
+// unsent deals with a request that could not be written. The API may have
+// answered before it stopped reading.
+func (c *conn) unsent(err error, beside chan<- error) {
 	beside <- err // before reading fails because of it
 	var unread *bodyReadError
-	if errors.As(err, &unread) {
+	if errors.As(err, &unread) || c.written.Load() == 0 {
 		c.abort()
 		return
 	}
