@@ -115,6 +115,27 @@ func TestBlind(t *testing.T) {
 	}
 }
 
+// An API that looks for no body with a GET takes it for a request. What it
+// answers to that, when it may, is nobody's.
+func TestUnexpectedBody(t *testing.T) {
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodDelete} {
+		w := listen(t, func(n int, c net.Conn, r *bufio.Reader) {
+			for i := 0; read(r) != nil; i++ {
+				say(c, "HTTP/1.1 204 No Content\r\n\r\n")
+				if i > 0 {
+					t.Errorf("%s: a second request on connection %d", method, n)
+				}
+			}
+		})
+		tr := newTransport(t)
+		for range 2 {
+			if status, _, err := fetch(tr, request(t, method, w.url, strings.NewReader("GET /evil HTTP/1.1"))); status != 204 {
+				t.Errorf("%s: %d %v", method, status, err)
+			}
+		}
+	}
+}
+
 // An API that answers by the header alone, and closes the connection, is heard:
 // before the caller has sent its body, and whatever of it was sent.
 func TestAnswerAndClose(t *testing.T) {

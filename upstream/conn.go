@@ -204,7 +204,7 @@ func (c *conn) roundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	b := &body{conn: c, from: resp.Body, ctx: req.Context(), stop: stop, beside: beside, last: resp.Close}
+	b := &body{conn: c, from: resp.Body, ctx: req.Context(), stop: stop, beside: beside, last: resp.Close || unexpected(req)}
 	if resp.Body == http.NoBody {
 		b.end(io.EOF)
 		return resp, nil
@@ -213,6 +213,14 @@ func (c *conn) roundTrip(req *http.Request) (*http.Response, error) {
 	// What is in the buffer already cannot be late.
 	c.hear(resp.ContentLength < 0 || resp.ContentLength > int64(c.br.Buffered()))
 	return resp, nil
+}
+
+// unexpected tells whether a request has a body where servers need not look for
+// one (RFC 9110 §9.3.1): one that does not would take it for another request,
+// whose answer the next caller would get.
+func unexpected(req *http.Request) bool {
+	return req.Body != nil && req.Body != http.NoBody &&
+		(req.Method == http.MethodGet || req.Method == http.MethodHead || req.Method == http.MethodDelete)
 }
 
 // writeBeside writes a request while its answer is waited for: an API may answer
