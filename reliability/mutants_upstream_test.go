@@ -102,5 +102,15 @@ func init() {
 			[]edit{{"upstream/write.go", "	if n < req.ContentLength {\n", "	if n < 0 {\n"}},
 			"upstream", []string{"TestBrokenBody"},
 		},
+		{
+			"an API that reads no more is waited for",
+			[]edit{{"upstream/conn.go", "	if !c.aborted {\n		_ = c.SetWriteDeadline", "	if false {\n		_ = c.SetWriteDeadline"}},
+			"upstream", []string{"TestSlowReader"},
+		},
+		{
+			"a connection is used again after a body that nobody looks for",
+			[]edit{{"upstream/conn.go", " || unexpected(req)}", "}"}},
+			"upstream", []string{"TestUnexpectedBody"},
+		},
 	}...)
 }
