@@ -27,10 +27,10 @@ require (
 	go.uber.org/goleak v1.3.0 // only in tests: leaked goroutines
 	go.uber.org/zap v1.28.0 // logging; Caddy's own
 	go.yaml.in/yaml/v3 v3.0.5 // only in tests: reads the files of deploy/; Caddy has it too
-	golang.org/x/net v0.60.0 // only in tests: reads pages as browsers do
+	golang.org/x/net v0.60.0 // what a field of HTTP may be; in tests, reads pages as browsers do
 	golang.org/x/oauth2 v0.37.0 // OAuth 2.0 on the wire
 	golang.org/x/sync v0.24.0 // a bounded group
-	golang.org/x/sys v0.48.0 // free space, file locks and preallocation of the token store
+	golang.org/x/sys v0.48.0 // free space, file locks and preallocation of the token store; a look at idle connections
 	golang.org/x/time v0.16.0 // rate limits of callers; Caddy has it too
 	google.golang.org/protobuf v1.36.12 // the list of Badger's tables
 )
