@@ -139,7 +139,7 @@ func (k *Keeper) publish(c *connection, record *tokenstore.Record) *Snapshot {
 	}
 	for {
 		old := c.snapshot.Load()
-		if old != nil && (old.Epoch > record.Epoch || old.Epoch == record.Epoch && old.Generation > record.Generation) {
+		if old.after(record) {
 			return old
 		}
 		snap := newSnapshot(record, refreshBefore, old)
