@@ -212,6 +212,7 @@ func TestOpenAPIWords(t *testing.T) {
 	sameWords(t, "Cause of apps", words(apps["Cause"]), constants("tokenstore", "Cause"))
 	sameWords(t, "Cause", words(admin["Cause"]), constants("tokenstore", "Cause"))
 	sameWords(t, "HoldReason", words(admin["HoldReason"]), constants("tokenstore", "HoldReason"))
+	sameWords(t, "LeftOut", words(admin["LeftOut"]), constants("grant", "LeftOut"))
 	sameWords(t, "HealthReason", words(admin["HealthReason"]), constants(".", "healthReason"))
 	sameWords(t, "Level", words(admin["Level"]), constants(".", "level"))
 	sameWords(t, "ImportOutcome", words(admin["ImportOutcome"]), append(constants("grant", "ImportOutcome"), constants(".", "ImportOutcome")...))
@@ -233,6 +234,19 @@ func TestOpenAPIPages(t *testing.T) {
 		if got := fmt.Sprint(*limit.Min, *limit.Max, limit.Default); got != c.want {
 			t.Errorf("%s: %s, want %s", c.path, got, c.want)
 		}
+	}
+}
+
+// How many recipients an export can have is documented, and that what follows it
+// does.
+func TestOpenAPIExport(t *testing.T) {
+	op := openAPI(t, "admin").Paths.Value("/freshbearer/export").Post
+	recipients := op.Parameters.GetByInAndName(openapi3.ParameterInQuery, "recipient").Schema.Value
+	if recipients.MinItems != 1 || *recipients.MaxItems != maxRecipients {
+		t.Errorf("from %d to %d recipients", recipients.MinItems, *recipients.MaxItems)
+	}
+	if op.Responses.Value("200").Value.Headers[exportTrailer] == nil {
+		t.Errorf("%s is not documented", exportTrailer)
 	}
 }
 

@@ -33,6 +33,8 @@ type answer struct {
 	Status int
 	Header http.Header
 	Body   []byte
+	// Trailer are the fields that follow the body.
+	Trailer http.Header
 }
 
 // problem is what the tests look at in an answer of the proxy's own.
@@ -116,7 +118,7 @@ func do(c *http.Client, method, url string, body []byte, lines ...string) (answe
 func read(resp *http.Response) (answer, error) {
 	defer resp.Body.Close()
 	all, err := io.ReadAll(resp.Body)
-	return answer{resp.StatusCode, resp.Header, all}, err
+	return answer{resp.StatusCode, resp.Header, all, resp.Trailer}, err
 }
 
 // mustDo is do, where an error ends the test.

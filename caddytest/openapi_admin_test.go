@@ -15,12 +15,17 @@
 package caddytest_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 
+	"filippo.io/age"
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/freshbearer/freshbearer/intuittest"
@@ -31,7 +36,7 @@ import (
 func (s *system) adminURL(op operation, realm string, more ...string) string {
 	query := url.Values{}
 	for _, p := range op.Parameters {
-		switch value := map[string]string{"integration": "quickbooks", "connection": realm, "caller": "app", "id": "none"}[p.Value.Name]; {
+		switch value := map[string]string{"integration": "quickbooks", "connection": realm, "caller": "app", "id": "none", "recipient": ageRecipient}[p.Value.Name]; {
 		case p.Value.Required:
 			query.Set(p.Value.Name, value)
 		}
@@ -41,6 +46,9 @@ func (s *system) adminURL(op operation, realm string, more ...string) string {
 	}
 	return "http://" + s.Admin + op.path + "?" + query.Encode()
 }
+
+// ageRecipient is the public key of age's own manual.
+const ageRecipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 
 func names(parameter string) func(operation) bool {
 	return func(op operation) bool {
@@ -99,6 +107,7 @@ func TestOpenAPIAdmin(t *testing.T) {
 	doc.want(200, c, "DELETE", at("keys?id="+made.ID), nil)
 	doc.want(200, c, "GET", at("backup"), nil)
 	doc.want(200, c, "POST", at("resume"), nil)
+	doc.exports(c, at)
 	doc.want(200, c, "POST", at("rebind"), nil)
 	doc.want(200, c, "POST", at("rekey"), nil)
 	doc.want(200, c, "GET", at("audit?limit=1000"), nil)
@@ -136,14 +145,17 @@ func TestOpenAPIAdmin(t *testing.T) {
 		}
 		doc.want(400, c, op.method, s.adminURL(op, realmOne, "integration", ""), nil)
 	}
-	for _, target := range []string{"links?integration=x", "links?integration=quickbooks&caller=nobody", "keys?caller=nobody"} {
+	for _, target := range []string{"links?integration=x", "links?integration=quickbooks&caller=nobody", "keys?caller=nobody", "export?integration=x&recipient=" + ageRecipient} {
 		doc.want(404, c, "POST", at(target), nil)
 	}
 	doc.want(404, c, "DELETE", at("keys?id=none"), nil)
 	for _, target := range []string{"connections?limit=0", "connections?limit=1001", "connections?offset=x", "connections?state=x", "audit?limit=0", "audit?limit=10001"} {
 		doc.want(400, c, "GET", at(target), nil)
 	}
-	for _, target := range []string{"links?integration=quickbooks&connection=x", "links?integration=quickbooks&return_url=https://evil.example.com", "import?replace=x"} {
+	for _, target := range []string{
+		"links?integration=quickbooks&connection=x", "links?integration=quickbooks&return_url=https://evil.example.com", "import?replace=x",
+		"export?hold", "export?hold&recipient=age1x", "export?recipient=" + ageRecipient + "&recipient=ssh-ed25519+AAAA",
+	} {
 		doc.want(400, c, "POST", at(target), nil, ndjson)
 	}
 
@@ -182,12 +194,18 @@ func TestOpenAPIAdmin(t *testing.T) {
 	doc.want(500, c, "GET", at("backup"), nil)
 	doc.want(500, c, "GET", at("audit/verify"), nil)
 	doc.want(500, c, "GET", at("audit"), nil)
+	doc.want(500, c, "POST", at("export?recipient="+ageRecipient), nil)
 	for _, target := range []string{"connections/disconnect", "connections/refresh", "recheck", "links"} {
 		doc.want(503, c, "POST", about(target, realmNone), nil)
 	}
 	doc.want(200, c, "POST", at("rekey"), nil)
 	repairFaulty()
 	doc.want(200, c, "POST", at("resume"), nil)
+	for status, err := range map[int]*error{507: &full, 500: &broken} {
+		faulty.writes.Store(err)
+		doc.want(status, c, "POST", at("export?hold&recipient="+ageRecipient), nil)
+	}
+	repairFaulty()
 
 	s.twoStores(func(former string) {
 		for _, op := range doc.operations(names("store")) {
@@ -200,6 +218,51 @@ func TestOpenAPIAdmin(t *testing.T) {
 		}
 	})
 	doc.complete(map[string]string{})
+}
+
+// exports hands the grants over, with a hold and without, and ends the hold.
+func (c *contract) exports(hc *http.Client, at func(path string) string) {
+	c.t.Helper()
+	other, err := age.GenerateX25519Identity()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for query, want := range map[string]string{
+		"recipient=" + ageRecipient + "&integration=quickbooks&recipient=" + other.Recipient().String(): `"hold":null`,
+		"hold&recipient=" + other.Recipient().String():                                                  `"reason":"exported"`,
+	} {
+		a := c.want(200, hc, "POST", at("export?"+query), nil)
+		const field = "Freshbearer-Export"
+		if summary := a.Trailer.Get(field); a.Header.Get(field) != "" || !strings.Contains(summary, `"connections":2,`) || !strings.Contains(summary, want) {
+			c.t.Errorf("%s: %v, and after the body %v", query, a.Header, a.Trailer)
+		}
+		r, err := age.Decrypt(bytes.NewReader(a.Body), other)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		text, err := io.ReadAll(r)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		for line := range bytes.Lines(text) {
+			c.validImport(line)
+		}
+		if a := c.want(200, hc, "POST", at("resume"), nil); strings.Contains(string(a.Body), `"exported"`) != strings.Contains(query, "hold") {
+			c.t.Errorf("the hold that was ended: %s", a.Body)
+		}
+	}
+}
+
+// validImport finds that a line is one that import takes.
+func (c *contract) validImport(line []byte) {
+	c.t.Helper()
+	var value any
+	if err := json.Unmarshal(line, &value); err != nil {
+		c.t.Fatal(err)
+	}
+	if err := c.doc.Components.Schemas["ImportLine"].Value.VisitJSON(value, openapi3.EnableJSONSchema2020()); err != nil {
+		c.t.Errorf("import does not take what was exported: %v", err)
+	}
 }
 
 // twoStores calls do while a configuration with another store is in force, and

@@ -190,8 +190,11 @@ func (c *contract) valid(input *openapi3filter.RequestValidationInput, a answer)
 		_, code, _ := strings.Cut(strings.TrimSuffix(details, `"`), `details="`)
 		c.kinds[code] = true
 	}
+	// OpenAPI has no place for what is in the trailer, but among the headers.
+	header := maps.Clone(a.Header)
+	maps.Copy(header, a.Trailer)
 	return openapi3filter.ValidateResponse(c.t.Context(), &openapi3filter.ResponseValidationInput{
-		RequestValidationInput: input, Status: a.Status, Header: a.Header,
+		RequestValidationInput: input, Status: a.Status, Header: header,
 		Body: io.NopCloser(bytes.NewReader(a.Body)), Options: contractOptions,
 	})
 }

@@ -151,7 +151,7 @@ func (k *Keeper) publish(c *connection, record *tokenstore.Record) *Snapshot {
 	in := k.integration(record.Integration)
 	for {
 		old := c.snapshot.Load()
-		if old != nil && (old.Epoch > record.Epoch || old.Epoch == record.Epoch && old.Generation > record.Generation) {
+		if old.after(record) {
 			return old
 		}
 		snap := newSnapshot(record, in, old)

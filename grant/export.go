@@ -100,11 +100,15 @@ func (k *Keeper) Export(ctx context.Context, e Export, fn func(*tokenstore.Recor
 	if err != nil {
 		return x, err
 	}
-	damaged, err := k.each(ctx, e.Integration, func(r *tokenstore.Record) (err error) {
+	damaged, err := k.each(ctx, e.Integration, func(r *tokenstore.Record) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if r, err = k.newest(ctx, r); err != nil {
+		r, err := k.newest(ctx, r)
+		if errors.Is(err, tokenstore.ErrNotFound) {
+			return nil // removed in the meantime
+		}
+		if err != nil {
 			return err
 		}
 		switch {
@@ -124,7 +128,7 @@ func (k *Keeper) Export(ctx context.Context, e Export, fn func(*tokenstore.Recor
 	if damaged > 0 {
 		x.LeftOut[LeftDamaged] = damaged
 	}
-	if err == nil && e.Hold && k.Hold() != x.Hold {
+	if err == nil && x.Hold != nil && k.Hold() != x.Hold {
 		err = ErrReleased
 	}
 	if err != nil {
@@ -159,27 +163,35 @@ func (k *Keeper) interrupted(ctx context.Context) (map[tokenstore.Key]uint64, er
 }
 
 // newest returns what is true of a connection that was read from the store: its
-// tokens may be in memory only, and those that are stored superseded.
+// tokens may be in memory only, or have been until they were stored since, and
+// those that were read superseded.
 func (k *Keeper) newest(ctx context.Context, r *tokenstore.Record) (*tokenstore.Record, error) {
 	v, ok := k.connections.Load(r.Key)
 	if !ok {
 		return r, nil
 	}
 	c := v.(*connection)
-	c.mu.Lock()
-	pending := c.pending != nil
-	c.mu.Unlock()
-	if !pending {
+	if c.unsaved() == nil && !c.snapshot.Load().after(r) {
 		return r, nil
 	}
 	// A write that is being stored may be made anew.
 	c.saving.Lock()
 	defer c.saving.Unlock()
+	if w := c.unsaved(); w != nil {
+		next := *w.next
+		return &next, nil
+	}
+	return k.vault.Load(ctx, r.Key)
+}
+
+// unsaved returns what could not be stored yet.
+func (c *connection) unsaved() *write {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.pending == nil {
-		return k.vault.Load(ctx, r.Key)
-	}
-	next := *c.pending.next
-	return &next, nil
+	return c.pending
+}
+
+// after tells whether a snapshot, if there is one, is newer than a record.
+func (s *Snapshot) after(r *tokenstore.Record) bool {
+	return s != nil && (s.Epoch > r.Epoch || s.Epoch == r.Epoch && s.Generation > r.Generation)
 }

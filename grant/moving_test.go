@@ -236,6 +236,36 @@ func TestExportOfWhatIsOnlyInMemory(t *testing.T) {
 	w.wantTheLast(tokens)
 }
 
+// What was only in memory when its page was read, and is stored by the time that
+// its turn comes, is not what was read.
+func TestExportOfWhatIsStoredMeanwhile(t *testing.T) {
+	clock := clockwork.NewFakeClockAt(time.Now())
+	w := newWorld(t, clock, intuittest.Behaviour{Rotation: intuittest.RotateAlways})
+	keys := append(w.many(1), key)
+	clock.Advance(2 * time.Hour)
+	for _, k := range keys {
+		w.store.FailApply(2, storetest.BeforeApply, errors.New("disk on fire")) // the first is the intent
+		if _, err := w.keeper.Token(t.Context(), k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := w.keeper.Unsaved(); n != len(keys) {
+		t.Fatalf("%d connections are only in memory", n)
+	}
+	tokens := make(map[tokenstore.Key]string)
+	if _, err := w.keeper.Export(t.Context(), grant.Export{Hold: true}, func(r *tokenstore.Record) error {
+		tokens[r.Key] = r.RefreshToken.Reveal()
+		w.eventually("all are stored", func() bool {
+			clock.Advance(time.Second)
+			return w.keeper.Unsaved() == 0
+		})
+		return nil
+	}); err != nil || len(tokens) != len(keys) {
+		t.Fatalf("%d tokens, %v", len(tokens), err)
+	}
+	w.wantTheLast(tokens)
+}
+
 // A hold that cannot be stored is none.
 func TestHoldThatCannotBeStored(t *testing.T) {
 	clock := clockwork.NewFakeClockAt(time.Now())
@@ -260,6 +290,17 @@ func TestReleaseDuringExport(t *testing.T) {
 		return err
 	})
 	if !errors.Is(err, grant.ErrReleased) || !x.PutOnHold {
+		t.Errorf("%+v, %v", x, err)
+	}
+	// Also one that was there before, and that the export would tell of.
+	if _, _, err := w.keeper.PutOnHold(t.Context(), tokenstore.HoldExported); err != nil {
+		t.Fatal(err)
+	}
+	x, err = w.keeper.Export(t.Context(), grant.Export{}, func(*tokenstore.Record) error {
+		_, err := w.keeper.Release(t.Context())
+		return err
+	})
+	if !errors.Is(err, grant.ErrReleased) || x.PutOnHold {
 		t.Errorf("%+v, %v", x, err)
 	}
 }

@@ -59,7 +59,7 @@ func init() {
 		},
 		{
 			"the hold may end during an export",
-			[]edit{{"grant/export.go", "if err == nil && e.Hold && k.Hold() != x.Hold {", "if false {"}},
+			[]edit{{"grant/export.go", "if err == nil && x.Hold != nil && k.Hold() != x.Hold {", "if false {"}},
 			"grant", []string{"TestReleaseDuringExport"},
 		},
 		{
@@ -69,8 +69,13 @@ func init() {
 		},
 		{
 			"an export has the tokens on the disk, be they superseded",
-			[]edit{{"grant/export.go", "	if !pending {\n", "	if true || !pending {\n"}},
+			[]edit{{"grant/export.go", "	if c.unsaved() == nil && ", "	if true || "}},
 			"grant", []string{"TestExportOfWhatIsOnlyInMemory"},
+		},
+		{
+			"an export has the tokens that were on the disk when it read a page",
+			[]edit{{"grant/export.go", " && !c.snapshot.Load().after(r) {", " {"}},
+			"grant", []string{"TestExportOfWhatIsStoredMeanwhile"},
 		},
 		{
 			"what was disconnected is exported",
