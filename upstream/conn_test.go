@@ -108,6 +108,9 @@ func TestClosedWhileSending(t *testing.T) {
 		var seen atomic.Int32
 		w := listen(t, func(n int, conn net.Conn, r *bufio.Reader) {
 			_ = read(r)
+			if n > 1 {
+				seen.Add(1) // before the answer, after which it is counted
+			}
 			say(conn, "HTTP/1.1 204 No Content\r\n\r\n")
 			if n == 1 {
 				if read(r) != nil {
@@ -116,7 +119,6 @@ func TestClosedWhileSending(t *testing.T) {
 				say(conn, c.begun)
 				return // closes the connection
 			}
-			seen.Add(1)
 			gone(r)
 		})
 		tr := newTransport(t)
