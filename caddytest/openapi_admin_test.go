@@ -83,6 +83,7 @@ func TestOpenAPIAdmin(t *testing.T) {
 	grant := s.Intuit.Connect(realmTwo)
 	line := func(members string) string { return `{"connection":"` + realmTwo + `",` + members + "}\n" }
 	doc.want(200, c, "POST", at("import?replace"), []byte(line(`"refresh_token":"`+grant.RefreshToken+`","access_token":"`+grant.AccessToken+`","expires_in":3600`)), ndjson)
+	doc.want(200, c, "POST", at("import"), []byte("\n"), ndjson)
 	for _, replace := range []string{"", "?replace=false", "?replace=true"} {
 		doc.want(200, c, "POST", at("import"+replace), []byte(line(`"refresh_token":"`+grant.RefreshToken+`"`)+line(`"refresh_token":"another"`)+line(`"refresh_token":"another","owner":"nobody"`)), ndjson)
 	}
@@ -143,7 +144,8 @@ func TestOpenAPIAdmin(t *testing.T) {
 	for _, target := range []string{"connections?limit=0", "connections?limit=1001", "connections?offset=x", "connections?state=x", "audit?limit=0", "audit?limit=10001"} {
 		doc.want(400, c, "GET", at(target), nil)
 	}
-	for _, target := range []string{"links?integration=quickbooks&connection=x", "links?integration=quickbooks&return_url=https://evil.example.com", "import?replace=x"} {
+	doc.want(400, c, "DELETE", at("keys"), nil)
+	for _, target := range []string{"keys", "links?integration=quickbooks&connection=x", "links?integration=quickbooks&return_url=https://evil.example.com", "import?replace=x"} {
 		doc.want(400, c, "POST", at(target), nil, ndjson)
 	}
 
