@@ -208,6 +208,7 @@ func TestOpenAPIAdmin(t *testing.T) {
 // the former one is still being stopped.
 func (s *system) twoStores(do func(former string)) {
 	s.t.Helper()
+	s.logHoldsNoSecret() // the other configuration writes another one
 	former := s.Dir + "/store"
 	s.Dir = s.t.TempDir()
 	loaded := make(chan error, 1)
