@@ -115,12 +115,6 @@ func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// integrationOptions are listed to whoever mistypes one.
-var integrationOptions = []string{
-	"environment", "client_id", "client_secret", "redirect_url", "scopes", "refresh_before", "replay_buffer", "reauth_status", "app", "return_urls",
-	"link_lifetime", "reauth_link_lifetime", "status_page", "pacing", "notify", "authorize_url", "token_url", "revoke_url", "api_url",
-}
-
 // requiredOptions have no default; shown is what one looks like.
 var requiredOptions = map[string]string{
 	"client_id":     "client_id {env.QUICKBOOKS_CLIENT_ID}",
@@ -216,7 +210,10 @@ func (a *App) unmarshalIntegration(d *caddyfile.Dispenser) error {
 		text, isText := texts[option]
 		duration, isDuration := durations[option]
 		if !isText && !isDuration && option != "replay_buffer" && option != "reauth_status" {
-			return d.Errf("unrecognized integration option '%s'; there are: %s", option, strings.Join(integrationOptions, ", "))
+			known := slices.Concat(slices.Collect(maps.Keys(texts)), slices.Collect(maps.Keys(lists)), slices.Collect(maps.Keys(durations)),
+				[]string{"app", "notify", "pacing", "reauth_status", "replay_buffer"})
+			slices.Sort(known)
+			return d.Errf("unrecognized integration option '%s'; there are: %s", option, strings.Join(known, ", "))
 		}
 		if !d.AllArgs(&value) {
 			return d.ArgErr()
