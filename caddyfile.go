@@ -87,7 +87,7 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 		case "caller":
 			err = app.unmarshalCaller(d)
 		default:
-			return nil, d.Errf("unrecognized freshbearer option '%s'", d.Val())
+			return nil, d.Errf("unrecognized freshbearer option '%s'; there are: store, encryption_key, integration, caller", d.Val())
 		}
 		if err != nil {
 			return nil, err
@@ -289,7 +289,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	h.Next() // again: the matcher's look-ahead starts over
 	var integration, basePath string
 	if !h.AllArgs(&integration) {
-		return nil, h.ArgErr()
+		return nil, h.Err("name the one integration that this site is for, such as: freshbearer quickbooks")
 	}
 	handler := &Handler{Integration: integration}
 	for nesting := h.Nesting(); h.NextBlock(nesting); {
@@ -324,7 +324,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 			}
 			handler.ReverseProxyRaw = caddyconfig.JSONModuleObject(proxy, "handler", "reverse_proxy", nil)
 		default:
-			return nil, h.Errf("unrecognized subdirective '%s'", h.Val())
+			return nil, h.Errf("unrecognized subdirective '%s'; there are: base_path, reverse_proxy", h.Val())
 		}
 	}
 	if basePath == "" {
