@@ -186,10 +186,9 @@ func NewKeeper(vault *tokenstore.Vault, opts Options) *Keeper {
 	return k
 }
 
-// Watch looks after the grants that nobody uses, until the keeper closes: in
-// time they are refreshed, and meanwhile they are not kept in memory. While
-// the store is on hold it only reminds of that. Call it once, after the first
-// Attach.
+// Watch looks after the grants that nobody uses, until the keeper closes: they
+// are refreshed in time, unless the store is on hold, and need not stay in
+// memory. Call it once, after the first Attach.
 func (k *Keeper) Watch() {
 	go k.watch()
 	go k.sweep()
