@@ -93,6 +93,7 @@ type Keeper struct {
 
 	connections sync.Map // tokenstore.Key to *connection
 	residents   residents
+	unsaved     atomic.Int64 // connections with something pending
 
 	attachMu     sync.Mutex
 	attachments  []*Attachment
@@ -112,8 +113,7 @@ type Keeper struct {
 	arrivals    sync.Map // [sha256.Size]byte to *arrival
 	arrivalsNow atomic.Int64
 
-	// skewToldAt is when a difference of clocks was last logged, in Unix
-	// nanoseconds.
+	// skewToldAt is when a difference of clocks was last told, in Unix nanoseconds.
 	skewToldAt atomic.Int64
 
 	telling telling
