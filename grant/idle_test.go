@@ -179,21 +179,18 @@ func TestConnectionStaysInMemory(t *testing.T) {
 		w.wantResidents(0)
 	})
 	t.Run("while its token is known to be refused", func(t *testing.T) {
+		// Nothing is refreshed on hold, so the token stays refused.
 		w, clock := idleWorld(t, intuittest.Behaviour{AccessTokenTTL: 24 * time.Hour})
-		s := w.token()
-		gate := w.intuit.Hold(intuittest.EndpointToken, realm)
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			_, _ = w.keeper.Reject(ctx, s)
-		}()
-		<-gate.Arrived()
-		cancel()
-		<-done
+		w.restore()
+		_, err := w.keeper.Reject(t.Context(), w.token())
+		wantUnavailable(t, err, grant.ReasonHold)
 		w.idle(clock)
 		w.wantResidents(1)
-		gate.Release()
+		_, err = w.keeper.Token(t.Context(), key)
+		wantUnavailable(t, err, grant.ReasonHold)
+		clock.Advance(24 * time.Hour)
+		w.idle(clock)
+		w.wantResidents(0)
 	})
 	t.Run("while it is refreshed", func(t *testing.T) {
 		strict := picky()

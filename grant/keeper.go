@@ -95,6 +95,7 @@ type Keeper struct {
 
 	connections sync.Map // tokenstore.Key to *connection
 	residents   residents
+	unsaved     atomic.Int64 // connections with something pending
 
 	attachMu     sync.Mutex
 	attachments  []*Attachment
@@ -114,8 +115,7 @@ type Keeper struct {
 	arrivals    sync.Map // [sha256.Size]byte to *arrival
 	arrivalsNow atomic.Int64
 
-	// skewToldAt is when a difference of clocks was last logged, in Unix
-	// nanoseconds.
+	// skewToldAt is when a difference of clocks was last told, in Unix nanoseconds.
 	skewToldAt atomic.Int64
 
 	telling telling
@@ -191,10 +191,9 @@ func NewKeeper(vault *tokenstore.Vault, opts Options) *Keeper {
 	return k
 }
 
-// Watch looks after the grants that nobody uses, until the keeper closes: in
-// time they are refreshed, and meanwhile they are not kept in memory. While
-// the store is on hold it only reminds of that. Call it once, after the first
-// Attach.
+// Watch looks after the grants that nobody uses, until the keeper closes: they
+// are refreshed in time, unless the store is on hold, and need not stay in
+// memory. Call it once, after the first Attach.
 func (k *Keeper) Watch() {
 	go k.watch()
 	go k.sweep()

@@ -139,8 +139,19 @@ func (k *Keeper) keepInMemory(c *connection, w *write, err error) {
 	k.logger.Error("new tokens could not be stored; they are kept in memory and the write is tried again",
 		k.fields(w.next, zap.Error(err))...)
 	k.trouble(w.next, TroubleNotStored, nil)
-	c.pending = w
+	k.setPending(c, w)
 	go k.persist(c)
+}
+
+// setPending sets what is pending, and counts. The caller holds c.mu.
+func (k *Keeper) setPending(c *connection, w *write) {
+	switch {
+	case c.pending == nil && w != nil:
+		k.unsaved.Add(1)
+	case c.pending != nil && w == nil:
+		k.unsaved.Add(-1)
+	}
+	c.pending = w
 }
 
 const (
@@ -209,7 +220,7 @@ func (k *Keeper) storePending(ctx context.Context, c *connection) (*write, error
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.pending == w {
-		c.pending = nil
+		k.setPending(c, nil)
 	}
 	return w, err
 }

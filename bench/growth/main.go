@@ -42,6 +42,7 @@ func main() {
 		active   = flag.Int("active", 10_000, "how many of them are called, at most")
 		rounds   = flag.Int("rounds", 5, "how often each size has its turn to be fast")
 		duration = flag.Duration("duration", 3*time.Second, "how long a turn takes")
+		speed    = flag.Bool("speed", false, "only compare how fast they are")
 		keep     = flag.String("stores", "", "a directory that the stores are kept in; they can be used again for some hours")
 		days     = flag.Int("days", 0, "instead, have all tokens replaced once a day for so many days, as fast as it goes")
 		out      = flag.String("out", "", "a file that raw results are added to, a JSON object a line")
@@ -53,7 +54,7 @@ func main() {
 		if *days > 0 {
 			return b.rotate(ctx, *days)
 		}
-		return b.grow(ctx, *active, *rounds, *duration)
+		return b.grow(ctx, *active, *rounds, *duration, *speed)
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "growth:", err)
@@ -102,7 +103,7 @@ func run(ctx context.Context, sizes, keep, out string, measure func(*bench) erro
 }
 
 // grow measures each size by itself, and then their speed, in turns.
-func (b *bench) grow(ctx context.Context, active, rounds int, duration time.Duration) error {
+func (b *bench) grow(ctx context.Context, active, rounds int, duration time.Duration, speed bool) error {
 	if err := build(ctx, b.dir); err != nil {
 		return err
 	}
@@ -113,6 +114,9 @@ func (b *bench) grow(ctx context.Context, active, rounds int, duration time.Dura
 	defer api.Close()
 	var all []*result
 	for _, n := range b.sizes {
+		if speed {
+			break
+		}
 		r, err := b.measure(ctx, api.address, n, active)
 		if err != nil {
 			return fmt.Errorf("with %d connections: %w", n, err)
@@ -120,8 +124,8 @@ func (b *bench) grow(ctx context.Context, active, rounds int, duration time.Dura
 		if err := json.NewEncoder(b.raw).Encode(r); err != nil {
 			return err
 		}
-		report(os.Stdout, append(all, r))
 		all = append(all, r)
 	}
+	report(os.Stdout, all)
 	return b.race(ctx, api.address, active, rounds, duration)
 }

@@ -196,6 +196,9 @@ const concurrency = 16
 // race runs all sizes at once, and puts load on one after the other. The ratios
 // are to the first one.
 func (b *bench) race(ctx context.Context, api string, active, rounds int, duration time.Duration) (err error) {
+	if rounds == 0 {
+		return nil
+	}
 	var running []*caddy
 	defer func() {
 		for _, c := range running {
@@ -217,9 +220,6 @@ func (b *bench) race(ctx context.Context, api string, active, rounds int, durati
 		if _, err := c.client(1).each(ctx, spread(active, n)); err != nil {
 			return err
 		}
-	}
-	if rounds == 0 {
-		return nil
 	}
 	turns := make([][]turn, len(b.sizes))
 	for round := range rounds {
@@ -286,6 +286,9 @@ func reportRace(w io.Writer, turns [][]turn) {
 
 // report prints a column for each size.
 func report(w io.Writer, all []*result) {
+	if len(all) == 0 {
+		return
+	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	defer table.Flush()
 	row := func(name string, value func(*result) string) {

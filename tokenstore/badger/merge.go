@@ -18,6 +18,7 @@ import (
 	"errors"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
@@ -26,6 +27,31 @@ import (
 // mergeShare is the share of the merged tables, 1/mergeShare, that the new ones
 // must have before all are merged.
 const mergeShare = 4
+
+// lookEvery is how often the tables are looked at when nothing says that there is
+// one more. Of a million records, there are thousands.
+const lookEvery = 10 * time.Second
+
+// looks say when to look at the tables. All but more belongs to the polling
+// goroutine.
+type looks struct {
+	// more is set when there will be a table more, as soon as it is written.
+	more atomic.Bool
+	next time.Time
+}
+
+// now tells whether it is time to look.
+func (l *looks) now() bool {
+	now := time.Now()
+	if soon := now.Add(pollSpace); l.more.Swap(false) && soon.Before(l.next) {
+		l.next = soon
+	}
+	if now.Before(l.next) {
+		return false
+	}
+	l.next = now.Add(lookEvery)
+	return true
+}
 
 // merger merges the tables of a database.
 type merger interface {
@@ -95,7 +121,7 @@ func (s *store) due() (size int64, due bool, err error) {
 	defer recoverInto(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	s.logs.retry()
-	if !s.unread.settled() {
+	if !s.unread.settled() || !s.looks.now() {
 		return 0, false, nil
 	}
 	unmerged := 0
@@ -110,7 +136,11 @@ func (s *store) due() (size int64, due bool, err error) {
 	}
 	// A merge writes all that is live. Waiting until a share of it is new keeps
 	// what merging writes a small multiple of what callers do.
-	return added + merged, unmerged > s.db.Opts().NumLevelZeroTables && added >= merged/mergeShare, nil
+	due = unmerged > s.db.Opts().NumLevelZeroTables && added >= merged/mergeShare
+	if due {
+		s.looks.next = time.Time{} // there may be no space for it yet
+	}
+	return added + merged, due, nil
 }
 
 // live implements merger.

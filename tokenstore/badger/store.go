@@ -46,6 +46,7 @@ type store struct {
 	lock   *os.File
 	space  *space
 	unread *unread
+	looks  looks
 	// trimmer is the polling goroutine's.
 	trimmer trimmer
 	mark    *mark
