@@ -104,7 +104,7 @@ func init() {
 		},
 		{
 			"an API that reads no more is waited for",
-			[]edit{{"upstream/conn.go", "	if !c.aborted {\n		_ = c.SetWriteDeadline", "	if false {\n		_ = c.SetWriteDeadline"}},
+			[]edit{{"upstream/conn.go", "	if c.streams {\n		c.mu.Lock()", "	if false {\n		c.mu.Lock()"}},
 			"upstream", []string{"TestSlowReader"},
 		},
 		{

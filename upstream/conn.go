@@ -67,6 +67,8 @@ type conn struct {
 	written atomic.Int64
 	// heard tells that some of the answer has come.
 	heard bool
+	// streams tells that the request is written while its answer is waited for.
+	streams bool
 }
 
 func newConn(t *Transport, to origin, secured, raw net.Conn) *conn {
@@ -94,8 +96,8 @@ const listening = 2 * time.Millisecond
 // it nor said what the next request would take for its answer.
 func (c *conn) quiet() bool {
 	anything, could := c.look()
-	if anything {
-		return false
+	if anything || could && c.to.scheme == "http" {
+		return !anything
 	}
 	until := longAgo // read what is here, and wait for nothing
 	if !could {
@@ -146,11 +148,13 @@ func (r headerLimit) Read(p []byte) (int, error) {
 
 // Write counts, and gives up on an API that reads no more.
 func (c *conn) Write(p []byte) (int, error) {
-	c.mu.Lock()
-	if !c.aborted {
-		_ = c.SetWriteDeadline(time.Now().Add(c.transport.ResponseTimeout))
+	if c.streams {
+		c.mu.Lock()
+		if !c.aborted {
+			_ = c.SetWriteDeadline(time.Now().Add(c.transport.ResponseTimeout))
+		}
+		c.mu.Unlock()
 	}
-	c.mu.Unlock()
 	n, err := c.Conn.Write(p)
 	c.written.Add(int64(n))
 	return n, err
@@ -177,10 +181,10 @@ func (c *conn) roundTrip(req *http.Request) (*http.Response, error) {
 	inMemory := req.GetBody != nil && req.ContentLength > 0 && req.ContentLength <= inlineBody
 	inline := req.Body == nil || req.Body == http.NoBody || inMemory
 	var beside chan error
-	if inline {
-		c.answerWithin(c.transport.ResponseTimeout)
-	} else {
+	if c.streams = !inline; c.streams {
 		_ = c.SetReadDeadline(time.Time{})
+	} else {
+		_ = c.SetDeadline(time.Now().Add(c.transport.ResponseTimeout))
 	}
 	// From here on the caller's leaving ends what is under way.
 	stop := context.AfterFunc(req.Context(), c.abort)
