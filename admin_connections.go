@@ -54,15 +54,27 @@ type shownConnections struct {
 // describedConnection is all that is known of one connection but its tokens.
 type describedConnection struct {
 	shownConnection
-	Provider    string                    `json:"provider,omitempty"`
-	Environment string                    `json:"environment,omitempty"`
-	ClientID    string                    `json:"client_id,omitempty"`
-	Hosts       []string                  `json:"hosts,omitempty"`
-	Scopes      []string                  `json:"scopes,omitempty"`
-	Epoch       uint64                    `json:"epoch,omitempty"`
-	TraceID     string                    `json:"intuit_tid,omitempty"`
-	DueAt       time.Time                 `json:"due_at,omitzero"`
-	History     []tokenstore.HistoryEntry `json:"history"`
+	Provider    string       `json:"provider,omitempty"`
+	Environment string       `json:"environment,omitempty"`
+	ClientID    string       `json:"client_id,omitempty"`
+	Hosts       []string     `json:"hosts,omitempty"`
+	Scopes      []string     `json:"scopes,omitempty"`
+	Epoch       uint64       `json:"epoch,omitempty"`
+	TraceID     string       `json:"intuit_tid,omitempty"`
+	DueAt       time.Time    `json:"due_at,omitzero"`
+	History     []shownEvent `json:"history"`
+}
+
+// shownEvent is a tokenstore.HistoryEntry, with the names that the other answers
+// have.
+type shownEvent struct {
+	Time        time.Time `json:"time"`
+	Event       string    `json:"event"`
+	Generation  uint64    `json:"generation,omitempty"`
+	Error       string    `json:"provider_error,omitempty"`
+	Description string    `json:"description,omitempty"`
+	TraceID     string    `json:"intuit_tid,omitempty"`
+	Count       int       `json:"count,omitempty"`
 }
 
 func shown(e *grant.Entry) shownConnection {
@@ -170,10 +182,11 @@ func (a *adminAPI) show(w http.ResponseWriter, r *http.Request) error {
 	one := describedConnection{
 		shownConnection: shown(entryOf(snap)),
 		Provider:        record.Provider, Environment: record.Environment, ClientID: record.ClientID, Hosts: record.Hosts, Scopes: record.Scopes,
-		Epoch: record.Epoch, TraceID: lastTraceID(record), DueAt: record.DueAt, History: record.History,
+		Epoch: record.Epoch, TraceID: lastTraceID(record), DueAt: record.DueAt,
+		History: make([]shownEvent, len(record.History)),
 	}
-	if one.History == nil {
-		one.History = []tokenstore.HistoryEntry{}
+	for i, entry := range record.History {
+		one.History[i] = shownEvent(entry)
 	}
 	writeJSON(w, http.StatusOK, one)
 	return nil

@@ -54,8 +54,7 @@ type grantLine struct {
 	Company string `json:"company,omitempty"`
 }
 
-// importAnswer is a line of the answer: what came of a line, or in the last
-// one, which has Lines and no Line, of all.
+// importAnswer is a line of the answer: what came of a line.
 type importAnswer struct {
 	Line        int                 `json:"line,omitempty"`
 	Integration string              `json:"integration,omitempty"`
@@ -63,9 +62,14 @@ type importAnswer struct {
 	Outcome     grant.ImportOutcome `json:"outcome,omitempty"`
 	Proof       grant.Proof         `json:"proof,omitempty"`
 	Error       string              `json:"error,omitempty"`
+}
 
-	Lines  int                         `json:"lines,omitempty"`
-	Counts map[grant.ImportOutcome]int `json:"counts,omitempty"`
+// importSummary is the last line of the answer. Error is why it is not about
+// all of the lines.
+type importSummary struct {
+	Lines  int                         `json:"lines"`
+	Counts map[grant.ImportOutcome]int `json:"counts"`
+	Error  string                      `json:"error,omitempty"`
 }
 
 // importFailed counts the lines that could not be imported.
@@ -147,7 +151,7 @@ func (im *importing) run(r *http.Request) {
 		})
 	}
 	_ = group.Wait()
-	last := importAnswer{Lines: im.lines, Counts: im.counts}
+	last := importSummary{Lines: im.lines, Counts: im.counts}
 	switch err := lines.Err(); {
 	case errors.Is(err, bufio.ErrTooLong):
 		im.broken = fmt.Errorf("line %d is longer than %d bytes; it and what follows it were not imported", number+1, maxImportLine)

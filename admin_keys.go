@@ -94,6 +94,9 @@ func (a *adminAPI) listKeys(w http.ResponseWriter, r *http.Request, app *App, k 
 
 func (a *adminAPI) createKey(w http.ResponseWriter, r *http.Request, app *App, k *grant.Keeper) error {
 	caller := r.URL.Query().Get("caller")
+	if caller == "" {
+		return badParameter("the parameter caller names whose key it is to be")
+	}
 	if app.Callers[caller] == nil {
 		return unknownCaller(app, caller)
 	}
@@ -121,9 +124,12 @@ func unknownCaller(app *App, name string) error {
 
 func (a *adminAPI) revokeKey(w http.ResponseWriter, r *http.Request, app *App, k *grant.Keeper) error {
 	id := r.URL.Query().Get("id")
+	if id == "" {
+		return badParameter("the parameter id names the key")
+	}
 	key, err := app.callers.issued.revoke(context.WithoutCancel(r.Context()), k.Vault(), id)
 	if errors.Is(err, errNoSuchKey) {
-		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("there is no key %q that was made at run time; the parameter id names it", id)}
+		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("there is no key %q that was made at run time", id)}
 	}
 	recordKey(r, k, audit.KeyRevoked, key, key.Caller, err)
 	if err != nil {

@@ -68,9 +68,11 @@ var rooms = map[string]room{
 	"cmd/caddy":            {ours: []string{"."}, caddy: true},
 	"cmd/check":            {standard: true},
 	"cmd/docs":             {standard: true},
-	"bench":                {ours: []string{"bench/results", "tokenstore", "tokenstore/badger", "secret"}},
+	"bench":                {ours: []string{"bench/internal/fill", "bench/results"}},
 	"bench/compare":        {ours: []string{"bench/results"}, standard: true},
 	"bench/results":        {standard: true},
+	"bench/growth":         {ours: []string{"bench/internal/fill", "tokenstore", "secret"}},
+	"bench/internal/fill":  {ours: []string{"tokenstore", "tokenstore/badger", "secret"}},
 }
 
 // onlyFrom says which files alone may import a folder.

@@ -87,7 +87,7 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 		case "caller":
 			err = app.unmarshalCaller(d)
 		default:
-			return nil, d.Errf("unrecognized freshbearer option '%s'", d.Val())
+			return nil, d.Errf("unrecognized freshbearer option '%s'; there are: store, encryption_key, integration, caller", d.Val())
 		}
 		if err != nil {
 			return nil, err
@@ -113,12 +113,6 @@ func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
 	}
 	a.StoreRaw = caddyconfig.JSONModuleObject(module, "engine", engine, nil)
 	return nil
-}
-
-// integrationOptions are listed to whoever mistypes one.
-var integrationOptions = []string{
-	"environment", "client_id", "client_secret", "redirect_url", "scopes", "refresh_before", "replay_buffer", "reauth_status", "app", "return_urls",
-	"link_lifetime", "reauth_link_lifetime", "status_page", "pacing", "notify", "authorize_url", "token_url", "revoke_url", "api_url",
 }
 
 // requiredOptions have no default; shown is what one looks like.
@@ -216,7 +210,10 @@ func (a *App) unmarshalIntegration(d *caddyfile.Dispenser) error {
 		text, isText := texts[option]
 		duration, isDuration := durations[option]
 		if !isText && !isDuration && option != "replay_buffer" && option != "reauth_status" {
-			return d.Errf("unrecognized integration option '%s'; there are: %s", option, strings.Join(integrationOptions, ", "))
+			known := slices.Concat(slices.Collect(maps.Keys(texts)), slices.Collect(maps.Keys(lists)), slices.Collect(maps.Keys(durations)),
+				[]string{"app", "notify", "pacing", "reauth_status", "replay_buffer"})
+			slices.Sort(known)
+			return d.Errf("unrecognized integration option '%s'; there are: %s", option, strings.Join(known, ", "))
 		}
 		if !d.AllArgs(&value) {
 			return d.ArgErr()
@@ -292,7 +289,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	h.Next() // again: the matcher's look-ahead starts over
 	var integration, basePath string
 	if !h.AllArgs(&integration) {
-		return nil, h.ArgErr()
+		return nil, h.Err("name the one integration that this site is for, such as: freshbearer quickbooks")
 	}
 	handler := &Handler{Integration: integration}
 	for nesting := h.Nesting(); h.NextBlock(nesting); {
@@ -327,7 +324,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 			}
 			handler.ReverseProxyRaw = caddyconfig.JSONModuleObject(proxy, "handler", "reverse_proxy", nil)
 		default:
-			return nil, h.Errf("unrecognized subdirective '%s'", h.Val())
+			return nil, h.Errf("unrecognized subdirective '%s'; there are: base_path, reverse_proxy", h.Val())
 		}
 	}
 	if basePath == "" {

@@ -70,7 +70,7 @@ func (a *App) unmarshalCaller(d *caddyfile.Dispenser) error {
 		case "read_only", "paths", "rate_limit", "max_concurrent":
 			err = c.unmarshalScope(d, option)
 		default:
-			return d.Errf("unrecognized caller option '%s'", option)
+			return d.Errf("unrecognized caller option '%s'; there are: key, connections, user, read_only, paths, rate_limit, max_concurrent", option)
 		}
 		if err != nil {
 			return err

@@ -193,7 +193,7 @@ func ofRequest(placeholder string) bool {
 func (c *Caller) checkConnections(providers []provider.Provider) error {
 	for id := range c.connections {
 		if !slices.ContainsFunc(providers, func(p provider.Provider) bool { return p.ValidConnection(id) }) {
-			return fmt.Errorf("caller %s: %q is not the ID of a connection of any configured provider", c.name, id)
+			return fmt.Errorf("caller %s: %q is not the ID of a connection of any configured provider; connections * is all", c.name, id)
 		}
 	}
 	return nil

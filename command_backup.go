@@ -58,7 +58,7 @@ Exit code: 0 if the backup is complete, 1 if there is none.`,
 				told, to = cmd.ErrOrStderr(), "standard output"
 			}
 			var info tokenstore.BackupInfo
-			err := saveDownload(cmd, output, func() (*http.Response, error) {
+			err := saveDownload(cmd, "backup", output, func() (*http.Response, error) {
 				return admin.request(http.MethodGet, "backup")
 			}, func(w io.Writer, _ *http.Response, body io.Reader) (err error) {
 				info, err = tokenstore.CopyBackup(w, body)

@@ -55,10 +55,10 @@ func (p *progress) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// saveDownload asks for something large, and has take write it to a file, or to
+// saveDownload asks for what is large, and has take write it to a file, or to
 // standard output if that is "-". An interrupt ends it, and leaves nothing
 // behind. Progress is told on standard error.
-func saveDownload(cmd *cobra.Command, output string, ask func() (*http.Response, error), take func(io.Writer, *http.Response, io.Reader) error) error {
+func saveDownload(cmd *cobra.Command, what, output string, ask func() (*http.Response, error), take func(io.Writer, *http.Response, io.Reader) error) error {
 	resp, err := ask()
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ func saveDownload(cmd *cobra.Command, output string, ask func() (*http.Response,
 	if output == "-" {
 		err = take(cmd.OutOrStdout(), resp, body)
 	} else {
-		err = writeWhole(output, func(w io.Writer) error { return take(w, resp, body) })
+		err = writeWhole(what, output, func(w io.Writer) error { return take(w, resp, body) })
 	}
 	if err != nil {
 		return errors.Join(ctx.Err(), err)
@@ -82,11 +82,11 @@ func saveDownload(cmd *cobra.Command, output string, ask func() (*http.Response,
 
 // writeWhole writes a file that nobody else can read, durably, when it is
 // complete, or not at all.
-func writeWhole(path string, write func(io.Writer) error) (err error) {
+func writeWhole(what, path string, write func(io.Writer) error) (err error) {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, ".freshbearer-*") // mode 0600
 	if err != nil {
-		return fmt.Errorf("making the file: %w", err)
+		return fmt.Errorf("making the file for the %s: %w", what, err)
 	}
 	defer func() {
 		if err != nil {
@@ -98,7 +98,7 @@ func writeWhole(path string, write func(io.Writer) error) (err error) {
 		return err
 	}
 	if err := os.Rename(f.Name(), path); err != nil {
-		return fmt.Errorf("putting the file in its place: %w", err)
+		return fmt.Errorf("putting the %s in its place: %w", what, err)
 	}
 	// Not every system can sync a directory.
 	if d, err := os.Open(dir); err == nil {

@@ -111,7 +111,7 @@ func (e *exporter) run(cmd *cobra.Command) error {
 	}
 	var summary exported
 	asked := false
-	err := saveDownload(cmd, e.output, func() (*http.Response, error) {
+	err := saveDownload(cmd, "export", e.output, func() (*http.Response, error) {
 		resp, err := e.admin.requestFor(http.MethodPost, "export", query)
 		asked = err == nil
 		return resp, err

@@ -187,7 +187,8 @@ func (d *doctor) place() []finding {
 		return nil
 	}
 	if err := opener.Examine(); err != nil {
-		return []finding{fault("store", "", err.Error(), "let the user that runs Caddy write there, or name another directory: store badger { path <dir> }")}
+		return []finding{warning("store", "", err.Error(), "let the user that runs Caddy write there, or name another directory: store badger { path <dir> }; "+
+			"nothing, if it is made at the start, as by systemd's StateDirectory")}
 	}
 	return nil
 }

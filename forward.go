@@ -131,11 +131,11 @@ func (f *forwarder) forward(w http.ResponseWriter, r *http.Request, x *exchange,
 }
 
 // address leads a try to the API.
-func (x *exchange) address(out *http.Request) {
+func (x *exchange) address(out *http.Request, to *url.URL) {
 	// The raw target that was checked, and not r.URL, which is decoded: it goes
 	// out byte for byte.
-	x.url = url.URL{Scheme: x.to.Scheme, Host: x.to.Host, Opaque: out.RequestURI}
-	out.URL, out.Host, out.RequestURI = &x.url, x.to.Host, ""
+	*to = url.URL{Scheme: x.to.Scheme, Host: x.to.Host, Opaque: out.RequestURI}
+	out.URL, out.Host, out.RequestURI = to, x.to.Host, ""
 	out.Close = false // that is about the caller's connection
 }
 

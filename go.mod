@@ -7,6 +7,7 @@ require (
 	github.com/caddyserver/caddy/v2 v2.11.9 // what this is a module of
 	github.com/caddyserver/certmagic v0.25.6 // only in tests: what Caddy leaves running
 	github.com/dgraph-io/badger/v4 v4.9.6 // the default token store
+	github.com/dgraph-io/ristretto/v2 v2.2.0 // maps the tables of the token store into memory; Badger's own
 	github.com/dustin/go-humanize v1.1.0 // sizes in the Caddyfile, as Caddy reads them
 	github.com/getkin/kin-openapi v0.153.0 // only in tests: holds the server to docs/openapi
 	github.com/google/go-cmp v0.7.0 // only in tests: differences that can be read
@@ -26,10 +27,10 @@ require (
 	go.uber.org/goleak v1.3.0 // only in tests: leaked goroutines
 	go.uber.org/zap v1.28.0 // logging; Caddy's own
 	go.yaml.in/yaml/v3 v3.0.5 // only in tests: reads the files of deploy/; Caddy has it too
-	golang.org/x/net v0.60.0 // only in tests: reads pages as browsers do
+	golang.org/x/net v0.60.0 // what a field of HTTP may be; in tests, reads pages as browsers do
 	golang.org/x/oauth2 v0.37.0 // OAuth 2.0 on the wire
 	golang.org/x/sync v0.24.0 // a bounded group
-	golang.org/x/sys v0.48.0 // free space, file locks and preallocation of the token store
+	golang.org/x/sys v0.48.0 // free space, file locks and preallocation of the token store; a look at idle connections
 	golang.org/x/time v0.16.0 // rate limits of callers; Caddy has it too
 	google.golang.org/protobuf v1.36.12 // the list of Badger's tables
 )
@@ -68,7 +69,6 @@ require (
 	github.com/dgraph-io/badger v1.6.2 // indirect
 	github.com/dgraph-io/badger/v2 v2.2007.4 // indirect
 	github.com/dgraph-io/ristretto v0.2.0 // indirect
-	github.com/dgraph-io/ristretto/v2 v2.2.0 // indirect
 	github.com/dgryski/go-farm v0.0.0-20240924180020-3414d57e47da // indirect
 	github.com/dlclark/regexp2/v2 v2.8.0 // indirect
 	github.com/dunglas/go-urlpattern v1.0.0 // indirect

@@ -113,6 +113,39 @@ func newHotPath(t testing.TB) *hotPath {
 	return h
 }
 
+// A try changes nothing of the one before it, which may still be being written:
+// neither a replay does, nor Caddy's reverse proxy when it tries again.
+func TestTriesShareNothing(t *testing.T) {
+	h := newHotPath(t)
+	for _, proxied := range []bool{false, true} {
+		caller, err := h.enter(h.request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, target, err := h.admit(h.request, caller)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := x.take(t.Context(), true); err != nil {
+			t.Fatal(err)
+		}
+		if !proxied {
+			x.to = h.forwarder.origins[target.API]
+		}
+		try := func() *http.Request {
+			return x.outgoing(h.request, upstreamHeader(h.request.Header), &requestBody{replayable: true})
+		}
+		first := try()
+		x.replayed = !proxied
+		second := try()
+		if first == second || first.URL != nil && first.URL == second.URL || &first.Header["Authorization"][0] == &second.Header["Authorization"][0] {
+			t.Errorf("proxied %t: the two share memory", proxied)
+		}
+		x.leave()
+		caller.leave()
+	}
+}
+
 // inject goes through our layers up to where the request is sent: caller,
 // limits, target, entitlement, snapshot, pacing, header, token. It is what
 // ServeHTTP does but for the answer.

@@ -131,7 +131,7 @@ func unmarshalNotify(d *caddyfile.Dispenser) (*Notify, error) {
 				}
 			}
 		default:
-			return nil, d.Errf("unrecognized notify option '%s'", option)
+			return nil, d.Errf("unrecognized notify option '%s'; there are: secret, events", option)
 		}
 	}
 	if n.Secrets == nil {

@@ -15,6 +15,7 @@
 package freshbearer
 
 import (
+	"encoding/json"
 	"fmt"
 	"go/ast"
 	"go/token"
@@ -26,6 +27,7 @@ import (
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/freshbearer/freshbearer/grant"
 )
@@ -103,6 +105,7 @@ func TestOpenAPIProblems(t *testing.T) {
 	browsers := []problemKind{kindMisdirected, kindLinkInvalid, kindLinkExpired, kindFormRefused}
 	// These can have more than one status.
 	statuses := map[problemKind]string{kindUpstreamUnreachable: "502 503", kindInternal: "any"}
+	examples := problemExamples(t)
 	var types, titles, codes []string
 	schemas := make(map[string]bool)
 	for i := range problemKinds {
@@ -118,6 +121,9 @@ func TestOpenAPIProblems(t *testing.T) {
 		if ref == nil || len(ref.Value.AllOf) != 2 || ref.Value.AllOf[0].Ref != "#/components/schemas/Problem" {
 			t.Errorf("there is no schema %s that refines Problem", name)
 			continue
+		}
+		if example := doc.Components.Examples[name]; example == nil || !cmp.Equal(plain(t, example.Value.Value), examples[kind.code]) {
+			t.Errorf("the example of %s is not that of docs/problems.md", name)
 		}
 		own := ref.Value.AllOf[1].Value.Properties
 		status := fmt.Sprint(own["status"].Value.Const)
@@ -171,6 +177,32 @@ func TestOpenAPIProblems(t *testing.T) {
 		delete(schemas, name)
 	}
 	sameWords(t, "kinds in answers", slices.Collect(maps.Keys(answered)), slices.Collect(maps.Keys(schemas)))
+}
+
+// problemExamples are the bodies that docs/problems.md shows, by their error.
+func problemExamples(t *testing.T) map[string]any {
+	t.Helper()
+	examples := make(map[string]any)
+	for _, m := range fencedBlock.FindAllStringSubmatch(readFile(t, "docs/problems.md"), -1) {
+		var body map[string]any
+		if m[1] == "json" && json.Unmarshal([]byte(m[2]), &body) == nil {
+			examples[fmt.Sprint(body["error"])] = body
+		}
+	}
+	return examples
+}
+
+// plain is a value as JSON has it.
+func plain(t *testing.T, value any) (as any) {
+	t.Helper()
+	text, err := json.Marshal(value)
+	if err == nil {
+		err = json.Unmarshal(text, &as)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return as
 }
 
 // nameCase writes the first letter of each word large.

@@ -106,7 +106,7 @@ func unmarshalPacing(d *caddyfile.Dispenser) (*Pacing, error) {
 		seen[option] = true
 		number, isNumber := numbers[option]
 		if !isNumber && option != "wait" {
-			return nil, d.Errf("unrecognized pacing option '%s'", option)
+			return nil, d.Errf("unrecognized pacing option '%s'; there are: per_minute, per_second, at_once, queue, wait", option)
 		}
 		var value string
 		if !d.AllArgs(&value) {

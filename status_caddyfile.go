@@ -50,7 +50,7 @@ func parseStatus(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 				return nil, h.Errf("user_from '%s' must be one placeholder of the request, such as %s", status.UserFrom, defaultUserFrom)
 			}
 		default:
-			return nil, h.Errf("unrecognized subdirective '%s'", h.Val())
+			return nil, h.Errf("unrecognized subdirective '%s'; there is: user_from", h.Val())
 		}
 	}
 	return status, nil

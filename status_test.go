@@ -284,3 +284,20 @@ func TestStatusBridge(t *testing.T) {
 		}
 	}
 }
+
+// A hold says what it is for, and what must be sure before it ends.
+func TestHoldTexts(t *testing.T) {
+	at := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	for reason, want := range map[tokenstore.HoldReason][]string{
+		tokenstore.HoldRestored: {"restored from a backup of 2026-11-27 12:00:00 UTC", "no other process uses the store"},
+		tokenstore.HoldCopied:   {"not where it was", "no other process uses the store"},
+		tokenstore.HoldExported: {"exported at 2026-11-28 12:00:00 UTC", "nobody uses the grants that were exported"},
+	} {
+		text := holdText(&tokenstore.Hold{Reason: reason, Since: at, BackupAt: at.Add(-24 * time.Hour)})
+		for _, words := range append(want, "caddy freshbearer resume") {
+			if !strings.Contains(text, words) {
+				t.Errorf("%s does not say %q: %s", reason, words, text)
+			}
+		}
+	}
+}

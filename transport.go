@@ -46,13 +46,11 @@ type exchange struct {
 	// to is the API that the forwarder sends the request to, nil behind Caddy's
 	// reverse proxy, which says so itself.
 	to *url.URL
-	// first is the request of the first try, url where the forwarder sends it, and
-	// authorization the field of each try: the first one may still be being
-	// written when the second begins. They are here so as not to be allocated one
-	// by one.
+	// first is the request of the forwarder's first try, url where it goes, and
+	// authorization its field. They are here so as not to be allocated one by one.
 	first         http.Request
 	url           url.URL
-	authorization [2]string
+	authorization [1]string
 	// snapshot is the one whose token was sent last.
 	snapshot *grant.Snapshot
 	replayed bool
@@ -167,13 +165,15 @@ func (x *exchange) take(ctx context.Context, replayable bool) (err error) {
 
 // outgoing makes the request of a try.
 func (x *exchange) outgoing(req *http.Request, header http.Header, body *requestBody) *http.Request {
-	out, field := &x.first, x.authorization[:1:1]
-	if x.replayed {
-		out, field = new(http.Request), x.authorization[1:]
+	out, to, field := &x.first, &x.url, x.authorization[:]
+	if x.replayed || x.to == nil {
+		// The one before, also one of Caddy's reverse proxy, may still be being
+		// written.
+		out, to, field = new(http.Request), new(url.URL), make([]string, 1)
 	}
 	*out = *req
 	if x.to != nil {
-		x.address(out)
+		x.address(out, to)
 	}
 	out.Header = header
 	field[0] = x.snapshot.Authorization().Reveal()

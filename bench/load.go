@@ -27,6 +27,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/freshbearer/freshbearer/bench/results"
@@ -144,9 +145,6 @@ func (s *setup) measure(ctx context.Context, p *proxy, c results.Cell, round int
 	if err := s.load(ctx, p, duration, &t); err != nil {
 		return t, err
 	}
-	if t.Refused > 0 {
-		return t, fmt.Errorf("%d of %d requests were refused", t.Refused, t.Requests)
-	}
 	var err error
 	t.RSS, err = rss(p.pid())
 	return t, err
@@ -168,10 +166,8 @@ func (s *setup) load(ctx context.Context, p *proxy, duration time.Duration, t *r
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("running wrk: %w", err)
 	}
-	timer := time.AfterFunc(duration, func() { _ = cmd.Process.Signal(os.Interrupt) })
-	err = cmd.Wait()
-	timer.Stop()
-	if err != nil {
+	go interrupt(ctx, cmd.Process, duration)
+	if err := cmd.Wait(); err != nil {
 		return fmt.Errorf("running wrk: %w", err)
 	}
 	after, err := s.usage(p)
@@ -184,4 +180,24 @@ func (s *setup) load(ctx context.Context, p *proxy, duration time.Duration, t *r
 		return fmt.Errorf("wrk printed no result: %s", out.Bytes())
 	}
 	return json.Unmarshal(bytes.TrimSpace(line), t)
+}
+
+// interrupt interrupts wrk after a time, which begins when it is ready to be.
+func interrupt(ctx context.Context, wrk *os.Process, after time.Duration) {
+	for ; !interruptible(wrk.Pid); time.Sleep(time.Millisecond) {
+		if ctx.Err() != nil {
+			return
+		}
+	}
+	select {
+	case <-time.After(after):
+		_ = wrk.Signal(os.Interrupt)
+	case <-ctx.Done():
+	}
+}
+
+// interruptible tells whether a process catches SIGINT: proc_pid_status(5).
+func interruptible(pid int) bool {
+	caught, err := strconv.ParseUint(field(fmt.Sprintf("/proc/%d/status", pid), "SigCgt"), 16, 64)
+	return err == nil && caught&(1<<(syscall.SIGINT-1)) != 0
 }

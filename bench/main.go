@@ -105,7 +105,9 @@ func fail(err error) {
 
 func chosen(only string) []results.Cell {
 	return slices.DeleteFunc(allCells(), func(c results.Cell) bool {
-		return !slices.ContainsFunc(strings.Split(only, ","), func(begin string) bool { return strings.HasPrefix(c.String(), begin) })
+		return !slices.ContainsFunc(strings.Split(only, ","), func(begin string) bool {
+			return begin == "" || strings.HasPrefix(c.String()+"/", begin+"/")
+		})
 	})
 }
 

@@ -22,7 +22,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/freshbearer/freshbearer/bench/internal/fill"
 )
+
+// companies is how many there are.
+const companies = 1000
 
 // staticBearer is what proxies without tokens of their own send.
 const staticBearer = "Bearer 0123456789012345678901234567890123456789"
@@ -67,7 +72,7 @@ http://ADDRESS {
 	{
 		name: "freshbearer", command: strings.Fields(caddyCommand),
 		prepare: func(ctx context.Context, dir, api string) error {
-			key, err := fillStore(ctx, dir, api, companies)
+			key, err := fill.Store(ctx, dir, api, companies)
 			if err != nil {
 				return err
 			}

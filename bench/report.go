@@ -55,7 +55,7 @@ func report(w io.Writer, turns []results.Turn) {
 			}
 			errors, disturbed := 0, 0
 			for _, t := range of {
-				errors += t.Errors
+				errors += t.Errors + t.Refused
 				if t.Disturbed() {
 					disturbed++
 				}

@@ -91,6 +91,7 @@ func TestOpenAPIAdmin(t *testing.T) {
 	grant := s.Intuit.Connect(realmTwo)
 	line := func(members string) string { return `{"connection":"` + realmTwo + `",` + members + "}\n" }
 	doc.want(200, c, "POST", at("import?replace"), []byte(line(`"refresh_token":"`+grant.RefreshToken+`","access_token":"`+grant.AccessToken+`","expires_in":3600`)), ndjson)
+	doc.want(200, c, "POST", at("import"), []byte("\n"), ndjson)
 	for _, replace := range []string{"", "?replace=false", "?replace=true"} {
 		doc.want(200, c, "POST", at("import"+replace), []byte(line(`"refresh_token":"`+grant.RefreshToken+`"`)+line(`"refresh_token":"another"`)+line(`"refresh_token":"another","owner":"nobody"`)), ndjson)
 	}
@@ -152,8 +153,9 @@ func TestOpenAPIAdmin(t *testing.T) {
 	for _, target := range []string{"connections?limit=0", "connections?limit=1001", "connections?offset=x", "connections?state=x", "audit?limit=0", "audit?limit=10001"} {
 		doc.want(400, c, "GET", at(target), nil)
 	}
+	doc.want(400, c, "DELETE", at("keys"), nil)
 	for _, target := range []string{
-		"links?integration=quickbooks&connection=x", "links?integration=quickbooks&return_url=https://evil.example.com", "import?replace=x",
+		"keys", "links?integration=quickbooks&connection=x", "links?integration=quickbooks&return_url=https://evil.example.com", "import?replace=x",
 		"export?hold", "export?hold=x&recipient=" + ageRecipient, "export?hold&recipient=age1x", "export?recipient=" + ageRecipient + "&recipient=ssh-ed25519+AAAA",
 	} {
 		doc.want(400, c, "POST", at(target), nil, ndjson)
@@ -271,6 +273,7 @@ func (c *contract) validImport(line []byte) {
 // the former one is still being stopped.
 func (s *system) twoStores(do func(former string)) {
 	s.t.Helper()
+	s.logHoldsNoSecret() // the other configuration writes another one
 	former := s.Dir + "/store"
 	s.Dir = s.t.TempDir()
 	loaded := make(chan error, 1)

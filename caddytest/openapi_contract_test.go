@@ -67,6 +67,9 @@ func decodeLines(body io.Reader, header http.Header, schema *openapi3.SchemaRef,
 	all, err := io.ReadAll(body)
 	lines := []any{}
 	for line := range bytes.Lines(all) {
+		if len(bytes.TrimSpace(line)) == 0 {
+			continue
+		}
 		value, err := openapi3filter.JSONBodyDecoder(bytes.NewReader(line), header, schema, enc)
 		if err != nil {
 			return nil, err

@@ -16,7 +16,6 @@ package grant
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -35,28 +34,19 @@ const byHandInterval = time.Minute
 func (k *Keeper) Refresh(ctx context.Context, key tokenstore.Key) (*Snapshot, error) {
 	timer := k.clock.NewTimer(k.opts.CallerWait)
 	defer timer.Stop()
-	for {
-		c, err := k.connection(ctx, key)
-		if err != nil {
-			return nil, err
-		}
-		f, err := k.refreshByHand(ctx, c)
-		if errors.Is(err, errRemoved) && ctx.Err() == nil {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		return waitFor(ctx, f, timer.Chan())
+	f, err := k.refreshByHand(ctx, key)
+	if err != nil {
+		return nil, err
 	}
+	return waitFor(ctx, f, timer.Chan())
 }
 
-func (k *Keeper) refreshByHand(ctx context.Context, c *connection) (*flight, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.removed {
-		return nil, errRemoved
+func (k *Keeper) refreshByHand(ctx context.Context, key tokenstore.Key) (*flight, error) {
+	c, err := k.lockLoaded(ctx, key)
+	if err != nil {
+		return nil, err
 	}
+	defer c.mu.Unlock()
 	if f := c.flight.Load(); f != nil {
 		k.slots.hurry(f.turn)
 		return f, nil

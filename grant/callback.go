@@ -334,7 +334,7 @@ func (k *Keeper) install(
 	}
 	c := k.lockConnection(key)
 	defer c.mu.Unlock()
-	c.pending = nil
+	k.setPending(c, nil)
 	if err != nil {
 		k.keepInMemory(c, w, err)
 	}

@@ -19,7 +19,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/freshbearer/freshbearer/tokenstore"
@@ -51,11 +53,14 @@ type catalogue struct {
 
 	// turn is taken by who changes what follows.
 	turn chan struct{}
-	// order is sorted. Its elements are never changed: who reads it needs no
-	// lock.
-	order   []*row
+	// order is sorted. Who reads it needs no lock: it is never sorted anew, and
+	// a row gives way to another one only in the same place.
+	order   order
 	damaged int
 }
+
+// order are rows in the order of a Listing.
+type order []atomic.Pointer[row]
 
 // note takes down what is stored now; nil for nothing. It is called in the
 // order of the writes of a connection.
@@ -85,7 +90,7 @@ func (d *directory) doubt(key tokenstore.Key) {
 
 // ordered returns what is known of all connections, sorted, and how many
 // records are damaged.
-func (k *Keeper) ordered(ctx context.Context) (order []*row, damaged int, err error) {
+func (k *Keeper) ordered(ctx context.Context) (rows order, damaged int, err error) {
 	if err := k.begin(); err != nil {
 		return nil, 0, err
 	}
@@ -136,38 +141,39 @@ func (k *Keeper) catalogue() *catalogue {
 // anything read here.
 func (k *Keeper) makeCatalogue(c *catalogue) {
 	defer close(c.made)
-	if c.err = k.survey(c); c.err != nil {
+	rows, err := k.survey(c)
+	if c.err = err; err != nil {
 		if k.accepting.Err() != nil {
 			c.err = tokenstore.ErrClosed
 		}
 		k.dropCatalogue(c)
 		return
 	}
-	slices.SortFunc(c.order, compareRows)
-	c.order = slices.Clip(c.order)
+	slices.SortFunc(rows, compareRows)
+	c.order = newOrder(rows)
 	k.dropWhenIdle(c, directoryKept)
 }
 
 // surveyPage is how many records are read at once.
 const surveyPage = 500
 
-func (k *Keeper) survey(c *catalogue) error {
+func (k *Keeper) survey(c *catalogue) (rows []*row, err error) {
 	cursor := ""
 	for {
 		// A lease for each page: closing must not wait for all of them.
 		if err := k.begin(); err != nil {
-			return err
+			return nil, err
 		}
 		briefs, next, damaged, err := k.vault.Survey(k.accepting, cursor, surveyPage)
 		k.work.Done()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, b := range briefs {
-			c.order = append(c.order, newRow(b))
+			rows = append(rows, newRow(b))
 		}
 		if c.damaged += damaged; next == "" {
-			return nil
+			return rows, nil
 		}
 		cursor = next
 	}
@@ -230,52 +236,66 @@ func (k *Keeper) resolveDoubt(ctx context.Context, key tokenstore.Key) bool {
 	return true
 }
 
-// bring puts news among the rows. The order is made anew, because others may
-// be reading it, but only what has another place is sorted.
+// bring puts news among the rows. Nearly all of them are of connections that
+// keep their place: those are found by it.
 func (c *catalogue) bring(news map[rowKey]*row) {
-	if len(news) == 0 {
-		return
-	}
-	order := make([]*row, 0, len(c.order)+len(news))
-	var moved []*row
-	known := make(map[rowKey]bool)
-	// In the former order, which is close to the next one if many have moved.
-	for _, was := range c.order {
-		is, changed := news[was.key()]
-		if !changed {
-			order = append(order, was)
-			continue
-		}
-		known[was.key()] = true
-		switch {
-		case is == nil:
-		case samePlace(was, is):
-			order = append(order, is)
-		default:
-			moved = append(moved, is)
-		}
-	}
+	moved := make(map[rowKey]*row)
 	for key, is := range news {
-		if is != nil && !known[key] {
-			moved = append(moved, is)
+		if i, ok := c.order.find(is); ok {
+			c.order[i].Store(is)
+		} else {
+			moved[key] = is
 		}
 	}
 	if len(moved) > 0 {
-		slices.SortFunc(moved, compareRows)
-		order = merge(order, moved)
+		c.order = c.order.with(moved)
 	}
-	c.order = order
 }
 
-// merge puts sorted rows among sorted rows.
-func merge(a, b []*row) []*row {
-	all := make([]*row, 0, len(a)+len(b))
-	for len(a) > 0 && len(b) > 0 {
-		if compareRows(b[0], a[0]) < 0 {
-			all, b = append(all, b[0]), b[1:]
-		} else {
-			all, a = append(all, a[0]), a[1:]
+func newOrder(rows []*row) order {
+	o := make(order, len(rows))
+	for i, r := range rows {
+		o[i].Store(r)
+	}
+	return o
+}
+
+// find returns the place of the row that a row takes the place of.
+func (o order) find(is *row) (place int, ok bool) {
+	if is == nil {
+		return 0, false
+	}
+	place = sort.Search(len(o), func(i int) bool { return compareRows(o[i].Load(), is) >= 0 })
+	return place, place < len(o) && compareRows(o[place].Load(), is) == 0
+}
+
+// with returns the order with rows in other places, or without those that are
+// nil. It is made anew, because others may be reading this one, but only what
+// has another place is sorted.
+func (o order) with(moved map[rowKey]*row) order {
+	stay, come := make([]*row, 0, len(o)+len(moved)), make([]*row, 0, len(moved))
+	for i := range o {
+		was := o[i].Load()
+		if _, ok := moved[was.key()]; !ok {
+			stay = append(stay, was)
 		}
 	}
-	return append(append(all, a...), b...)
+	for _, is := range moved {
+		if is != nil {
+			come = append(come, is)
+		}
+	}
+	slices.SortFunc(come, compareRows)
+	all := make(order, 0, len(stay)+len(come))
+	for len(stay)+len(come) > 0 {
+		all = all[:len(all)+1]
+		if len(stay) == 0 || len(come) > 0 && compareRows(come[0], stay[0]) < 0 {
+			all[len(all)-1].Store(come[0])
+			come = come[1:]
+		} else {
+			all[len(all)-1].Store(stay[0])
+			stay = stay[1:]
+		}
+	}
+	return all
 }

@@ -17,6 +17,7 @@ package grant
 import (
 	"context"
 	"time"
+	"unique"
 
 	"github.com/freshbearer/freshbearer/tokenstore"
 )
@@ -53,32 +54,65 @@ func (k *Keeper) Census(ctx context.Context) (Census, error) {
 	if err != nil {
 		return Census{}, err
 	}
-	census := Census{Integrations: make(map[string]IntegrationCensus), Damaged: damaged}
-	now, next := k.clock.Now(), make(map[string]*row)
-	for _, r := range order {
-		name := r.integration.Value()
-		one, known := census.Integrations[name]
-		if !known {
-			one = IntegrationCensus{States: make(map[tokenstore.State]int), Ending: make([]int, len(warnBefore))}
-		}
-		state := r.standing.Value().state
-		one.States[state]++
-		if ends := timeOf(r.authorizationExpires); !ends.IsZero() && (state == tokenstore.StateConnected || state == tokenstore.StateSuspect) {
-			if first := next[name]; first == nil || r.authorizationExpires < first.authorizationExpires {
-				next[name] = r
-			}
-			for i, before := range warnBefore {
-				if ends.Sub(now) <= before {
-					one.Ending[i]++
-				}
-			}
-		}
-		census.Integrations[name] = one
+	now := k.clock.Now()
+	ending := make([]second, len(warnBefore))
+	for i, before := range warnBefore {
+		ending[i] = secondOf(now.Add(before))
 	}
-	for name, r := range next {
-		one := census.Integrations[name]
-		one.Next = r.entry()
-		census.Integrations[name] = one
+	counts := make(map[unique.Handle[string]]*integrationCount)
+	var one *integrationCount
+	var of unique.Handle[string]
+	for i := range order {
+		r := order[i].Load()
+		// Most come after one of the same integration: there may be very many.
+		if one == nil || r.integration != of {
+			of = r.integration
+			if one = counts[of]; one == nil {
+				one = &integrationCount{ending: make([]int, len(warnBefore))}
+				counts[of] = one
+			}
+		}
+		one.add(r, ending)
+	}
+	census := Census{Integrations: make(map[string]IntegrationCensus, len(counts)), Damaged: damaged}
+	for name, one := range counts {
+		census.Integrations[name.Value()] = one.census()
 	}
 	return census, nil
+}
+
+// integrationCount is what becomes an IntegrationCensus.
+type integrationCount struct {
+	ranks  [len(ranked)]int
+	next   *row
+	ending []int
+}
+
+// add counts a row; ending are the ends of what is to be counted.
+func (c *integrationCount) add(r *row, ending []second) {
+	c.ranks[r.rank]++
+	if state := ranked[r.rank]; r.authorizationExpires == 0 || state != tokenstore.StateConnected && state != tokenstore.StateSuspect {
+		return
+	}
+	if c.next == nil || r.authorizationExpires < c.next.authorizationExpires {
+		c.next = r
+	}
+	for i, end := range ending {
+		if r.authorizationExpires <= end {
+			c.ending[i]++
+		}
+	}
+}
+
+func (c *integrationCount) census() IntegrationCensus {
+	census := IntegrationCensus{States: make(map[tokenstore.State]int), Ending: c.ending}
+	for rank, n := range c.ranks {
+		if n > 0 {
+			census.States[ranked[rank]] += n
+		}
+	}
+	if c.next != nil {
+		census.Next = c.next.entry()
+	}
+	return census
 }

@@ -18,6 +18,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,7 +36,16 @@ type connection struct {
 	// mu, and read without it where a stale answer does no harm.
 	flight atomic.Pointer[flight]
 
+	// used is set by who looks the connection up, and cleared by the sweep.
+	used atomic.Bool
+
 	mu sync.Mutex
+	// users is how many hold it without a flight.
+	users int
+	// idleSince is when the sweep last found it used; place is its place among
+	// the residents, and theirs.
+	idleSince time.Time
+	place     int
 	// removed is set when the connection leaves the keeper's map: whoever
 	// still holds it must look it up again, or there could be two flights.
 	removed bool
@@ -62,6 +72,7 @@ type connection struct {
 func (k *Keeper) connection(ctx context.Context, key tokenstore.Key) (*connection, error) {
 	if v, ok := k.connections.Load(key); ok {
 		if c := v.(*connection); c.snapshot.Load() != nil {
+			c.use()
 			return c, nil
 		}
 	}
@@ -78,8 +89,7 @@ func (k *Keeper) loadConnection(ctx context.Context, key tokenstore.Key) (*conne
 	if err != nil {
 		// An unknown connection leaves no trace in memory: callers choose the
 		// names.
-		c.removed = true
-		k.connections.CompareAndDelete(key, c)
+		k.drop(c)
 		return nil, err
 	}
 	k.publish(c, record)
@@ -89,7 +99,12 @@ func (k *Keeper) loadConnection(ctx context.Context, key tokenstore.Key) (*conne
 // lockConnection returns the key's connection, new if need be, with mu held.
 func (k *Keeper) lockConnection(key tokenstore.Key) *connection {
 	for {
-		v, _ := k.connections.LoadOrStore(key, &connection{key: key})
+		v, ok := k.connections.Load(key)
+		if !ok {
+			// A caller's name is a part of its request, which must not stay with it.
+			key = tokenstore.Key{Integration: strings.Clone(key.Integration), Connection: strings.Clone(key.Connection)}
+			v, _ = k.connections.LoadOrStore(key, &connection{key: key})
+		}
 		c := v.(*connection)
 		c.mu.Lock()
 		if !c.removed {
@@ -133,27 +148,26 @@ func unavailable(err error) *UnavailableError {
 // publish makes a record what requests see. It never goes back to an older
 // generation.
 func (k *Keeper) publish(c *connection, record *tokenstore.Record) *Snapshot {
-	var refreshBefore time.Duration
-	if in := k.integration(record.Integration); in != nil {
-		refreshBefore = in.RefreshBefore
-	}
+	in := k.integration(record.Integration)
 	for {
 		old := c.snapshot.Load()
 		if old.after(record) {
 			return old
 		}
-		snap := newSnapshot(record, refreshBefore, old)
+		snap := newSnapshot(record, in, old)
 		if c.snapshot.CompareAndSwap(old, snap) {
+			if old == nil {
+				c.use()
+				k.residents.add(c)
+			}
 			return snap
 		}
 	}
 }
 
 // mayForce tells whether the refusal of a token may drive a refresh, and marks
-// the token as dead if so.
+// the token as dead if so. The caller holds mu.
 func (c *connection) mayForce(refused *Snapshot, now time.Time) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	snap := c.snapshot.Load()
 	if !snap.is(refused) || c.flight.Load() != nil || !snap.usable(now) {
 		return true // somebody else has seen to it: wait for that

@@ -35,7 +35,8 @@ type Entry struct {
 	Cause         tokenstore.Cause
 	ProviderError string
 
-	// The times are those of Snapshot; each is zero if it is not known.
+	// The times are those of Snapshot, to the second; each is zero if it is not
+	// known.
 	Since                  time.Time
 	ConnectedAt            time.Time
 	RefreshedAt            time.Time
@@ -100,7 +101,8 @@ func (k *Keeper) List(ctx context.Context, f Filter) (Listing, error) {
 
 	l := Listing{Counts: make(map[tokenstore.State]int), Damaged: damaged}
 	var e Entry // one for all calls of Allow
-	for _, r := range order {
+	for i := range order {
+		r := order[i].Load()
 		if f.Integration != "" && r.integration != integration || text != "" && !r.holds(text) {
 			continue
 		}

@@ -42,10 +42,11 @@ import (
 // *ReauthorizationError if there is no such connection, and an
 // *UnavailableError if the store fails; the grant then lives on.
 func (k *Keeper) Disconnect(ctx context.Context, key tokenstore.Key) (*Snapshot, error) {
-	c, err := k.connection(ctx, key)
+	c, err := k.keep(ctx, key)
 	if err != nil {
 		return nil, err
 	}
+	defer c.letGo()
 	if err := k.giveUp(context.WithoutCancel(ctx), c); err != nil {
 		return nil, err
 	}
@@ -149,10 +150,11 @@ const (
 
 // giveBack revokes a grant that was given up, and then forgets its tokens.
 func (k *Keeper) giveBack(ctx context.Context, key tokenstore.Key) error {
-	c, err := k.connection(ctx, key)
+	c, err := k.keep(ctx, key)
 	if err != nil {
 		return err
 	}
+	defer c.letGo()
 	// A refresh under way may bring another token, which is then the one to
 	// revoke; that the provider knows its predecessor no more proves nothing.
 	if f := c.flight.Load(); f != nil {

@@ -101,6 +101,9 @@ func (k *Keeper) Export(ctx context.Context, e Export, fn func(*tokenstore.Recor
 		return x, err
 	}
 	damaged, err := k.each(ctx, e.Integration, func(r *tokenstore.Record) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		r, err := k.newest(ctx, r)
 		if errors.Is(err, tokenstore.ErrNotFound) {
 			return nil // removed in the meantime

@@ -16,6 +16,7 @@ package grant
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/freshbearer/freshbearer/tokenstore"
 )
@@ -40,4 +41,23 @@ func (k *Keeper) Sources() int {
 	k.starts.mu.Lock()
 	defer k.starts.mu.Unlock()
 	return len(k.starts.from)
+}
+
+// SweepRound lets tests have the sweep go round when they like.
+func (k *Keeper) SweepRound() {
+	for range idleSteps {
+		k.sweepStep()
+	}
+}
+
+// IdleAfter is how long a connection that nobody uses stays in memory.
+const IdleAfter = idleAfter
+
+// Residents lets tests see how many connections are in memory.
+func (k *Keeper) Residents() (n int) {
+	k.connections.Range(func(any, any) bool { n++; return true })
+	if listed := len(k.residents.all); listed != n {
+		panic(fmt.Sprintf("%d connections are in memory, and %d are listed", n, listed))
+	}
+	return n
 }

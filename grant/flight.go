@@ -53,7 +53,7 @@ func (k *Keeper) await(ctx context.Context, c *connection, seen *Snapshot) (*Sna
 	defer timer.Stop()
 	for try := 1; ; try++ {
 		f, newer, err := k.join(ctx, c, seen)
-		if errors.Is(err, errRemoved) {
+		for errors.Is(err, errRemoved) {
 			if c, err = k.connection(ctx, c.key); err != nil {
 				return nil, err
 			}

@@ -90,17 +90,16 @@ func (k *Keeper) attendDead(ctx context.Context, r *tokenstore.Record, now time.
 		k.arm(r)
 		return nil
 	}
-	c, err := k.connection(ctx, r.Key)
+	c, err := k.lockLoaded(ctx, r.Key)
 	if err != nil {
 		return nil
 	}
-	c.mu.Lock()
 	defer c.mu.Unlock()
 	snap := c.snapshot.Load()
 	if f := c.flight.Load(); f != nil {
 		return f.done
 	}
-	if c.removed || c.pending != nil || snap.State != tokenstore.StateNeedsReauth {
+	if c.pending != nil || snap.State != tokenstore.StateNeedsReauth {
 		return nil
 	}
 	if k.otherClient(snap) || c.backingOff(now) != nil || k.pause(r.Integration, now) != nil {
@@ -150,11 +149,7 @@ func (k *Keeper) stillDead(ctx context.Context, c *connection, record *tokenstor
 // Recheck asks the provider about a grant, whatever is known of it: one that
 // was pronounced dead and lives is healed. Errors are those of Token.
 func (k *Keeper) Recheck(ctx context.Context, key tokenstore.Key) (*Snapshot, error) {
-	c, err := k.connection(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	f, err := k.recheck(ctx, c)
+	f, err := k.recheck(ctx, key)
 	if err != nil {
 		return nil, err
 	}
@@ -163,13 +158,13 @@ func (k *Keeper) Recheck(ctx context.Context, key tokenstore.Key) (*Snapshot, er
 	return waitFor(ctx, f, timer.Chan())
 }
 
-func (k *Keeper) recheck(ctx context.Context, c *connection) (*flight, error) {
-	c.mu.Lock()
+func (k *Keeper) recheck(ctx context.Context, key tokenstore.Key) (*flight, error) {
+	c, err := k.lockLoaded(ctx, key)
+	if err != nil {
+		return nil, err
+	}
 	defer c.mu.Unlock()
 	snap := c.snapshot.Load()
-	if c.removed {
-		return nil, &ReauthorizationError{Key: c.key, Cause: tokenstore.CauseNeverConnected}
-	}
 	if f := c.flight.Load(); f != nil {
 		k.slots.hurry(f.turn)
 		return f, nil
@@ -187,17 +182,16 @@ func (k *Keeper) recheck(ctx context.Context, c *connection) (*flight, error) {
 
 // attendSuspect tries a suspect that a former process left.
 func (k *Keeper) attendSuspect(ctx context.Context, key tokenstore.Key) <-chan struct{} {
-	c, err := k.connection(ctx, key)
+	c, err := k.lockLoaded(ctx, key)
 	if err != nil {
 		return nil
 	}
-	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f := c.flight.Load(); f != nil {
 		return f.done
 	}
 	now := k.clock.Now()
-	if c.removed || c.snapshot.Load().State != tokenstore.StateSuspect || c.backingOff(now) != nil || k.pause(key.Integration, now) != nil {
+	if c.snapshot.Load().State != tokenstore.StateSuspect || c.backingOff(now) != nil || k.pause(key.Integration, now) != nil {
 		return nil
 	}
 	f, err := k.launch(ctx, c, false)

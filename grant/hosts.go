@@ -115,8 +115,7 @@ func (k *Keeper) rebind(ctx context.Context, key tokenstore.Key, hosts []string)
 		err := k.rebindLocked(ctx, c, hosts)
 		if c.snapshot.Load() == nil {
 			// It was not in memory, and need not be.
-			c.removed = true
-			k.connections.CompareAndDelete(key, c)
+			k.drop(c)
 		}
 		c.mu.Unlock()
 		if !errors.Is(err, tokenstore.ErrConflict) {

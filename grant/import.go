@@ -175,8 +175,7 @@ func (k *Keeper) installImport(ctx context.Context, in *Integration, i Import, r
 	defer func() {
 		if c.snapshot.Load() == nil {
 			// It was not in memory, and need not be.
-			c.removed = true
-			k.connections.CompareAndDelete(c.key, c)
+			k.drop(c)
 		}
 	}()
 	if c.flight.Load() != nil || c.pending != nil {

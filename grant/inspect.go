@@ -66,16 +66,4 @@ func (k *Keeper) each(ctx context.Context, integration string, fn func(*tokensto
 
 // Unsaved returns how many connections have tokens that could not be stored
 // yet and are only in memory.
-func (k *Keeper) Unsaved() int {
-	n := 0
-	k.connections.Range(func(_, value any) bool {
-		c := value.(*connection)
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.pending != nil {
-			n++
-		}
-		return true
-	})
-	return n
-}
+func (k *Keeper) Unsaved() int { return int(k.unsaved.Load()) }

@@ -94,6 +94,8 @@ type Keeper struct {
 	supersededKey []byte
 
 	connections sync.Map // tokenstore.Key to *connection
+	residents   residents
+	unsaved     atomic.Int64 // connections with something pending
 
 	attachMu     sync.Mutex
 	attachments  []*Attachment
@@ -113,8 +115,7 @@ type Keeper struct {
 	arrivals    sync.Map // [sha256.Size]byte to *arrival
 	arrivalsNow atomic.Int64
 
-	// skewToldAt is when a difference of clocks was last logged, in Unix
-	// nanoseconds.
+	// skewToldAt is when a difference of clocks was last told, in Unix nanoseconds.
 	skewToldAt atomic.Int64
 
 	telling telling
@@ -190,10 +191,13 @@ func NewKeeper(vault *tokenstore.Vault, opts Options) *Keeper {
 	return k
 }
 
-// Watch looks after the grants that nobody uses, until the keeper closes. While
-// the store is on hold it only reminds of that. Call it once, after the first
-// Attach.
-func (k *Keeper) Watch() { go k.watch() }
+// Watch looks after the grants that nobody uses, until the keeper closes: they
+// are refreshed in time, unless the store is on hold, and need not stay in
+// memory. Call it once, after the first Attach.
+func (k *Keeper) Watch() {
+	go k.watch()
+	go k.sweep()
+}
 
 // Vault returns the vault, for listing and for a change of keys.
 func (k *Keeper) Vault() *tokenstore.Vault { return k.vault }
@@ -316,7 +320,13 @@ func (k *Keeper) Reject(ctx context.Context, refused *Snapshot) (*Snapshot, erro
 		}
 		return k.await(ctx, c, snap)
 	}
-	if !c.mayForce(refused, now) {
+	c, err = k.lockLoaded(ctx, refused.Key)
+	if err != nil {
+		return nil, err
+	}
+	forced := c.mayForce(refused, now)
+	c.mu.Unlock()
+	if !forced {
 		return nil, ErrNoNewerToken
 	}
 	return k.await(ctx, c, snap)
@@ -326,12 +336,10 @@ func (k *Keeper) Reject(ctx context.Context, refused *Snapshot) (*Snapshot, erro
 // returned. Refreshes that refusals of this connection drive are then rare for
 // a while, whatever other requests achieve.
 func (k *Keeper) RejectAgain(refused *Snapshot) {
-	v, ok := k.connections.Load(refused.Key)
-	if !ok {
+	c, err := k.lockLoaded(context.Background(), refused.Key)
+	if err != nil {
 		return
 	}
-	c := v.(*connection)
-	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lastFruitless = k.clock.Now()
 }

@@ -139,8 +139,19 @@ func (k *Keeper) keepInMemory(c *connection, w *write, err error) {
 	k.logger.Error("new tokens could not be stored; they are kept in memory and the write is tried again",
 		k.fields(w.next, zap.Error(err))...)
 	k.trouble(w.next, TroubleNotStored, nil)
-	c.pending = w
+	k.setPending(c, w)
 	go k.persist(c)
+}
+
+// setPending sets what is pending, and counts. The caller holds c.mu.
+func (k *Keeper) setPending(c *connection, w *write) {
+	switch {
+	case c.pending == nil && w != nil:
+		k.unsaved.Add(1)
+	case c.pending != nil && w == nil:
+		k.unsaved.Add(-1)
+	}
+	c.pending = w
 }
 
 const (
@@ -172,6 +183,12 @@ func (k *Keeper) persist(c *connection) {
 
 // savePending stores what is pending, if there is anything.
 func (k *Keeper) savePending(ctx context.Context, c *connection) error {
+	// What overtakes it may leave something pending, too: it must not leave
+	// memory in between.
+	c.mu.Lock()
+	c.users++
+	c.mu.Unlock()
+	defer c.letGo()
 	w, err := k.storePending(ctx, c)
 	var overtaken *overtakenError
 	switch {
@@ -203,7 +220,7 @@ func (k *Keeper) storePending(ctx context.Context, c *connection) (*write, error
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.pending == w {
-		c.pending = nil
+		k.setPending(c, nil)
 	}
 	return w, err
 }

@@ -73,8 +73,7 @@ func (k *Keeper) recoverIntent(ctx context.Context, intent tokenstore.Intent) er
 	}
 	record, err := k.vault.Load(ctx, intent.Key)
 	if errors.Is(err, tokenstore.ErrNotFound) {
-		c.removed = true
-		k.connections.CompareAndDelete(intent.Key, c)
+		k.drop(c)
 		return k.vault.ClearIntent(ctx, intent.Key)
 	}
 	if err != nil {

@@ -115,8 +115,7 @@ func (k *Keeper) current(ctx context.Context, c *connection) (*tokenstore.Record
 func (k *Keeper) forget(c *connection) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.removed = true
-	k.connections.CompareAndDelete(c.key, c)
+	k.drop(c)
 	return &ReauthorizationError{Key: c.key, Cause: tokenstore.CauseNeverConnected}
 }
 

@@ -16,6 +16,8 @@ package grant
 
 import (
 	"cmp"
+	"math"
+	"slices"
 	"strings"
 	"time"
 	"unique"
@@ -23,20 +25,29 @@ import (
 	"github.com/freshbearer/freshbearer/tokenstore"
 )
 
-// row is an Entry in a third of the space, because there may be very many. It
+// row is an Entry in a fifth of the space, because there may be very many. It
 // is never changed.
 type row struct {
-	connection, account string
-	integration, owner  unique.Handle[string]
-	standing            unique.Handle[standing]
+	// text is the connection, and then the account: one text takes less space
+	// than two.
+	text               string
+	integration, owner unique.Handle[string]
+	standing           unique.Handle[standing]
 
-	// In Unix nanoseconds, 0 for none.
-	since, connectedAt, refreshedAt                         int64
-	accessExpiresAt, refreshExpiresAt, authorizationExpires int64
+	since, connectedAt, refreshedAt                         second
+	accessExpiresAt, refreshExpiresAt, authorizationExpires second
 
 	generation uint64
-	rank       uint8
+	// split is the length of the connection.
+	split uint16
+	rank  uint8
 }
+
+func (r *row) connection() string { return r.text[:r.split] }
+func (r *row) account() string    { return r.text[r.split:] }
+
+// second is a time in Unix seconds, 0 for none. A list is for people.
+type second uint32
 
 // standing is what few words say of many connections.
 type standing struct {
@@ -56,59 +67,58 @@ func keyOf(key tokenstore.Key) rowKey { return rowKey{unique.Make(key.Integratio
 func newRow(r tokenstore.Brief) *row {
 	state := told(r.State, r.State == tokenstore.StateDisconnected && r.HasRefreshToken)
 	return &row{
-		connection: r.Connection, account: r.Account,
+		text: r.Connection + r.Account, split: uint16(len(r.Connection)),
 		integration: unique.Make(r.Integration), owner: unique.Make(r.Owner),
 		standing: unique.Make(standing{state, r.Cause, r.ProviderError}),
 
-		since: nanos(r.Since), connectedAt: nanos(r.ConnectedAt), refreshedAt: nanos(r.AccessIssuedAt),
-		accessExpiresAt: nanos(r.AccessExpiresAt), refreshExpiresAt: nanos(r.RefreshExpiresAt),
-		authorizationExpires: nanos(r.AuthorizationExpiresAt),
+		since: secondOf(r.Since), connectedAt: secondOf(r.ConnectedAt), refreshedAt: secondOf(r.AccessIssuedAt),
+		accessExpiresAt: secondOf(r.AccessExpiresAt), refreshExpiresAt: secondOf(r.RefreshExpiresAt),
+		authorizationExpires: secondOf(r.AuthorizationExpiresAt),
 
 		generation: r.Generation,
 		rank:       rankOf(state),
 	}
 }
 
-func nanos(t time.Time) int64 {
+func secondOf(t time.Time) second {
 	if t.IsZero() {
 		return 0
 	}
-	return t.UnixNano()
+	return second(min(max(t.Unix(), 1), math.MaxUint32))
 }
 
-func timeOf(nanos int64) time.Time {
-	if nanos == 0 {
+func (s second) time() time.Time {
+	if s == 0 {
 		return time.Time{}
 	}
-	return time.Unix(0, nanos).UTC()
+	return time.Unix(int64(s), 0).UTC()
 }
 
-// rankOf orders the states, the worst first.
+// ranked are the states in the order of a Listing, the worst first.
+var ranked = [...]tokenstore.State{
+	tokenstore.StateNeedsReauth, tokenstore.StateSuspect, StateRevokePending, tokenstore.StateConnected, tokenstore.StateDisconnected,
+}
+
+// rankOf returns the place of a state among them. One that a newer program has
+// stored comes last.
 func rankOf(state tokenstore.State) uint8 {
-	switch state {
-	case tokenstore.StateNeedsReauth:
-		return 0
-	case tokenstore.StateSuspect:
-		return 1
-	case StateRevokePending:
-		return 2
-	case tokenstore.StateConnected:
-		return 3
+	if i := slices.Index(ranked[:], state); i >= 0 {
+		return uint8(i)
 	}
-	return 4
+	return uint8(len(ranked) - 1)
 }
 
-func (r *row) key() rowKey { return rowKey{r.integration, r.connection} }
+func (r *row) key() rowKey { return rowKey{r.integration, r.connection()} }
 
 func (r *row) entry() Entry {
 	s := r.standing.Value()
 	return Entry{
-		Key:     tokenstore.Key{Integration: r.integration.Value(), Connection: r.connection},
-		Account: r.account, Owner: r.owner.Value(),
+		Key:     tokenstore.Key{Integration: r.integration.Value(), Connection: r.connection()},
+		Account: r.account(), Owner: r.owner.Value(),
 		State: s.state, Cause: s.cause, ProviderError: s.providerError,
-		Since: timeOf(r.since), ConnectedAt: timeOf(r.connectedAt), RefreshedAt: timeOf(r.refreshedAt),
-		AccessExpiresAt: timeOf(r.accessExpiresAt), RefreshExpiresAt: timeOf(r.refreshExpiresAt),
-		AuthorizationExpiresAt: timeOf(r.authorizationExpires),
+		Since: r.since.time(), ConnectedAt: r.connectedAt.time(), RefreshedAt: r.refreshedAt.time(),
+		AccessExpiresAt: r.accessExpiresAt.time(), RefreshExpiresAt: r.refreshExpiresAt.time(),
+		AuthorizationExpiresAt: r.authorizationExpires.time(),
 		Generation:             r.generation,
 	}
 }
@@ -116,7 +126,7 @@ func (r *row) entry() Entry {
 // holds tells whether a text in lower case is a part of what people know the
 // connection by.
 func (r *row) holds(lower string) bool {
-	return containsFold(r.account, lower) || containsFold(r.connection, lower) || containsFold(r.owner.Value(), lower)
+	return containsFold(r.account(), lower) || containsFold(r.connection(), lower) || containsFold(r.owner.Value(), lower)
 }
 
 // compareRows is the order of a Listing.
@@ -124,13 +134,9 @@ func compareRows(a, b *row) int {
 	if a.rank != b.rank {
 		return cmp.Compare(a.rank, b.rank)
 	}
-	return cmp.Or(compareFold(a.account, b.account), cmp.Compare(a.connection, b.connection),
+	return cmp.Or(compareFold(a.account(), b.account()), cmp.Compare(a.connection(), b.connection()),
 		cmp.Compare(a.integration.Value(), b.integration.Value()))
 }
-
-// samePlace tells whether two rows of one connection have one place in the
-// order.
-func samePlace(a, b *row) bool { return a.rank == b.rank && a.account == b.account }
 
 const beyondASCII = 0x80
 

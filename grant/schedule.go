@@ -158,13 +158,12 @@ func (k *Keeper) attend(ctx context.Context, r *tokenstore.Record) <-chan struct
 	if !ending && now.Before(touchAt(r)) {
 		return nil // due later on this day
 	}
-	c, err := k.connection(ctx, r.Key)
+	c, err := k.lockLoaded(ctx, r.Key)
 	if err != nil {
 		return nil // a request will say so
 	}
-	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.removed || c.pending != nil {
+	if c.pending != nil {
 		return nil
 	}
 	if f := c.flight.Load(); f != nil {

@@ -15,6 +15,7 @@
 package grant
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -123,7 +124,9 @@ const clockSlack = time.Minute
 // that a short-lived token is not refreshed all the time.
 const windowShare = 6
 
-func newSnapshot(r *tokenstore.Record, refreshBefore time.Duration, previous *Snapshot) *Snapshot {
+// newSnapshot makes the snapshot of a record. in is nil if the integration is
+// not configured any more.
+func newSnapshot(r *tokenstore.Record, in *Integration, previous *Snapshot) *Snapshot {
 	s := &Snapshot{
 		Key:        r.Key,
 		Epoch:      r.Epoch,
@@ -156,6 +159,11 @@ func newSnapshot(r *tokenstore.Record, refreshBefore time.Duration, previous *Sn
 		s.life = r.AccessExpiresAt.Sub(r.AccessIssuedAt)
 		s.issuedAt, s.expiresAt = r.AccessIssuedAt, r.AccessExpiresAt
 	}
+	var refreshBefore time.Duration
+	if in != nil {
+		refreshBefore = in.RefreshBefore
+		s.share(in)
+	}
 	window := min(refreshBefore, s.life/windowShare)
 	// Up to half a window more, different for every connection: a herd of
 	// tokens that were issued together is not refreshed together.
@@ -172,6 +180,21 @@ func newSnapshot(r *tokenstore.Record, refreshBefore time.Duration, previous *Sn
 		s.accepted = new(atomic.Bool)
 	}
 	return s
+}
+
+// share lets the snapshots of an integration share what they have in common.
+func (s *Snapshot) share(in *Integration) {
+	for _, same := range [...]struct {
+		own    *string
+		common string
+	}{{&s.Integration, in.Name}, {&s.Environment, in.Environment}, {&s.ClientID, in.Client.ClientID}} {
+		if *same.own == same.common {
+			*same.own = same.common
+		}
+	}
+	if slices.Equal(s.hosts, in.Hosts) {
+		s.hosts = in.Hosts
+	}
 }
 
 // refused returns the snapshot as it is after the API refused its token.

@@ -28,7 +28,7 @@ func init() {
 			".", []string{"TestExportIsSealed"},
 		},
 		{
-			"an export is sealed to any kind of text that looks like a key",
+			"a recipient need not be a point that can be sealed to",
 			[]edit{{"admin_export.go", "_, err = r.Wrap(make([]byte, 16))", ""}},
 			".", []string{"TestExportRefuses"},
 		},

@@ -23,6 +23,11 @@ func init() {
 			"upstream", []string{"TestClosedWhileIdle", "TestUnaskedAnswer"},
 		},
 		{
+			"what TLS has read ahead is not looked for",
+			[]edit{{"upstream/conn.go", "	return errors.Is(err, os.ErrDeadlineExceeded)\n", "	return errors.Is(err, os.ErrDeadlineExceeded) || true\n"}},
+			"upstream", []string{"TestReadAhead", "TestBlind"},
+		},
+		{
 			"what comes after an answer begins the next one",
 			[]edit{{"upstream/body.go", " || b.br.Buffered() > 0", ""}, {"upstream/pool.go", "		if c.quiet() {\n", "		if true {\n"}},
 			"upstream", []string{"TestAnswers"},
@@ -44,8 +49,13 @@ func init() {
 		},
 		{
 			"a request is sent again after its answer has begun",
-			[]edit{{"upstream/conn.go", "	if c.heard {\n", "	if false {\n"}},
+			[]edit{{"upstream/conn.go", "	if c.heard || ", "	if "}},
 			"upstream", []string{"TestClosedWhileSending"},
+		},
+		{
+			"a request that was not answered in time is sent again",
+			[]edit{{"upstream/conn.go", "c.heard || errors.Is(err, os.ErrDeadlineExceeded)", "c.heard"}},
+			"upstream", []string{"TestTimeoutIsNotRepeated"},
 		},
 		{
 			"an answer that broke off looks whole",
@@ -91,6 +101,16 @@ func init() {
 			"a body that is too short is sent as it is",
 			[]edit{{"upstream/write.go", "	if n < req.ContentLength {\n", "	if n < 0 {\n"}},
 			"upstream", []string{"TestBrokenBody"},
+		},
+		{
+			"an API that reads no more is waited for",
+			[]edit{{"upstream/conn.go", "	if !c.aborted {\n		_ = c.SetWriteDeadline", "	if false {\n		_ = c.SetWriteDeadline"}},
+			"upstream", []string{"TestSlowReader"},
+		},
+		{
+			"a connection is used again after a body that nobody looks for",
+			[]edit{{"upstream/conn.go", " || unexpected(req)}", "}"}},
+			"upstream", []string{"TestUnexpectedBody"},
 		},
 	}...)
 }

@@ -22,6 +22,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,6 +86,28 @@ func (c *conn) close() { _ = c.Conn.Close() }
 
 var longAgo = time.Unix(1, 0)
 
+// listening is how long an idle connection is listened to if its socket cannot
+// be looked at.
+const listening = 2 * time.Millisecond
+
+// quiet tells whether an idle connection can be used: the API has neither closed
+// it nor said what the next request would take for its answer.
+func (c *conn) quiet() bool {
+	anything, could := c.look()
+	if anything {
+		return false
+	}
+	until := longAgo // read what is here, and wait for nothing
+	if !could {
+		until = time.Now().Add(listening)
+	}
+	// TLS reads ahead of the records that it has handed out: a look at the socket
+	// does not show what it holds.
+	_ = c.SetReadDeadline(until)
+	_, err := c.br.Peek(1)
+	return errors.Is(err, os.ErrDeadlineExceeded)
+}
+
 // answerWithin sets how long the answer may take to begin.
 func (c *conn) answerWithin(most time.Duration) {
 	c.mu.Lock()
@@ -121,17 +144,23 @@ func (r headerLimit) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write counts.
+// Write counts, and gives up on an API that reads no more.
 func (c *conn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	if !c.aborted {
+		_ = c.SetWriteDeadline(time.Now().Add(c.transport.ResponseTimeout))
+	}
+	c.mu.Unlock()
 	n, err := c.Conn.Write(p)
 	c.written.Add(int64(n))
 	return n, err
 }
 
 // mayRepeat tells whether a request that failed on this connection, which had
-// been used before, may be sent on another one.
-func (c *conn) mayRepeat(req *http.Request) bool {
-	if c.heard {
+// been used before, may be sent on another one. An API that keeps silent has not
+// closed it, and may be at work on the request.
+func (c *conn) mayRepeat(req *http.Request, err error) bool {
+	if c.heard || errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
 	if req.Body == nil || req.Body == http.NoBody {
@@ -155,17 +184,14 @@ func (c *conn) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	// From here on the caller's leaving ends what is under way.
 	stop := context.AfterFunc(req.Context(), c.abort)
-	var err error
-	if inline {
-		err = c.write(req)
-	} else {
+	if !inline {
 		beside = make(chan error, 1)
 		go c.writeBeside(req, beside)
+	} else if err := c.write(req); err != nil {
+		beside = make(chan error, 1)
+		c.unsent(err, beside)
 	}
-	var resp *http.Response
-	if err == nil {
-		resp, err = c.readResponse(req)
-	}
+	resp, err := c.readResponse(req)
 	if err != nil {
 		stop()
 		c.close()
@@ -178,7 +204,7 @@ func (c *conn) roundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	b := &body{conn: c, from: resp.Body, ctx: req.Context(), stop: stop, beside: beside, last: resp.Close}
+	b := &body{conn: c, from: resp.Body, ctx: req.Context(), stop: stop, beside: beside, last: resp.Close || unexpected(req)}
 	if resp.Body == http.NoBody {
 		b.end(io.EOF)
 		return resp, nil
@@ -187,6 +213,14 @@ func (c *conn) roundTrip(req *http.Request) (*http.Response, error) {
 	// What is in the buffer already cannot be late.
 	c.hear(resp.ContentLength < 0 || resp.ContentLength > int64(c.br.Buffered()))
 	return resp, nil
+}
+
+// unexpected tells whether a request has a body where servers need not look for
+// one (RFC 9110 §9.3.1): one that does not would take it for another request,
+// whose answer the next caller would get.
+func unexpected(req *http.Request) bool {
+	return req.Body != nil && req.Body != http.NoBody &&
+		(req.Method == http.MethodGet || req.Method == http.MethodHead || req.Method == http.MethodDelete)
 }
 
 // writeBeside writes a request while its answer is waited for: an API may answer
@@ -199,9 +233,15 @@ func (c *conn) writeBeside(req *http.Request, beside chan<- error) {
 		beside <- nil
 		return
 	}
+	c.unsent(err, beside)
+}
+
+// unsent deals with a request that could not be written. The API may have
+// answered before it stopped reading.
+func (c *conn) unsent(err error, beside chan<- error) {
 	beside <- err // before reading fails because of it
 	var unread *bodyReadError
-	if errors.As(err, &unread) {
+	if errors.As(err, &unread) || c.written.Load() == 0 {
 		c.abort()
 		return
 	}

@@ -26,6 +26,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -107,6 +108,9 @@ func TestClosedWhileSending(t *testing.T) {
 		var seen atomic.Int32
 		w := listen(t, func(n int, conn net.Conn, r *bufio.Reader) {
 			_ = read(r)
+			if n > 1 {
+				seen.Add(1) // before the answer, after which it is counted
+			}
 			say(conn, "HTTP/1.1 204 No Content\r\n\r\n")
 			if n == 1 {
 				if read(r) != nil {
@@ -115,7 +119,6 @@ func TestClosedWhileSending(t *testing.T) {
 				say(conn, c.begun)
 				return // closes the connection
 			}
-			seen.Add(1)
 			gone(r)
 		})
 		tr := newTransport(t)
@@ -223,6 +226,54 @@ func TestResponseTimeout(t *testing.T) {
 		}
 	}
 }
+
+// An API that keeps silent is not asked again: it may be at work on the request.
+func TestTimeoutIsNotRepeated(t *testing.T) {
+	w := listen(t, func(n int, c net.Conn, r *bufio.Reader) {
+		if n == 1 {
+			_ = read(r)
+			say(c, okay)
+		}
+		gone(r)
+	})
+	tr := newTransport(t)
+	if _, _, err := fetch(tr, get(t, w.url)); err != nil {
+		t.Fatal(err)
+	}
+	tr.ResponseTimeout = time.Millisecond
+	if _, _, err := fetch(tr, get(t, w.url)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error(err)
+	}
+	if n := w.opened.Load(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+// An API that reads no more is given up, as one that does not answer is.
+func TestSlowReader(t *testing.T) {
+	for name, body := range map[string]func() io.Reader{
+		"in memory": func() io.Reader { return strings.NewReader(strings.Repeat("x", 64<<20)) },
+		"a stream":  func() io.Reader { return io.LimitReader(endless{}, 64<<20) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			done := make(chan struct{})
+			w := listen(t, func(int, net.Conn, *bufio.Reader) { <-done })
+			tr := newTransport(t)
+			tr.ResponseTimeout = 50 * time.Millisecond
+			_, _, err := fetch(tr, request(t, http.MethodPost, w.url, body()))
+			var timeout net.Error
+			if !errors.As(err, &timeout) || !timeout.Timeout() {
+				t.Error(err)
+			}
+			close(done)
+			w.end()
+		})
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
 // The time for an answer begins when the request has been written, and ends when
 // the answer begins.

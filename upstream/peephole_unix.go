@@ -17,19 +17,20 @@
 package upstream
 
 import (
+	"errors"
 	"net"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// peephole looks at an idle connection. There is nothing to be seen, or the API
-// has closed it, or has sent what nobody asked for.
+// peephole looks at the socket of an idle connection. There is nothing to be
+// seen, or the API has closed it, or has sent what nobody asked for.
 type peephole struct {
 	// socket is nil if it cannot be looked at.
 	socket syscall.RawConn
-	// look is made once, and says in seen what it has found.
-	look func(fd uintptr)
+	// peek is made once, and says in seen what it has found.
+	peek func(fd uintptr)
 	seen *[1]unix.PollFd
 }
 
@@ -43,19 +44,23 @@ func newPeephole(raw net.Conn) peephole {
 		return peephole{}
 	}
 	p := peephole{socket: socket, seen: new([1]unix.PollFd)}
-	p.look = func(fd uintptr) {
+	p.peek = func(fd uintptr) {
 		p.seen[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
-		if _, err := unix.Poll(p.seen[:], 0); err != nil {
+		_, err := unix.Poll(p.seen[:], 0)
+		for errors.Is(err, unix.EINTR) { // the runtime sends itself signals
+			_, err = unix.Poll(p.seen[:], 0)
+		}
+		if err != nil {
 			p.seen[0].Revents = unix.POLLERR
 		}
 	}
 	return p
 }
 
-// quiet tells whether the connection can still be used, as far as can be known.
-func (p *peephole) quiet() bool {
+// look tells whether anything can be seen, and whether it can look at all.
+func (p *peephole) look() (anything, could bool) {
 	if p.socket == nil {
-		return true
+		return false, false
 	}
-	return p.socket.Control(p.look) == nil && p.seen[0].Revents == 0
+	return p.socket.Control(p.peek) != nil || p.seen[0].Revents != 0, true
 }

@@ -42,7 +42,7 @@ type Transport struct {
 	// HandshakeTimeout bounds a TLS handshake.
 	HandshakeTimeout time.Duration
 	// ResponseTimeout is how long an answer may take to begin after the request
-	// was written. The error is a net.Error whose Timeout is true.
+	// was written, and the API to take each piece of it. The error is a net.Error whose Timeout is true.
 	ResponseTimeout time.Duration
 	// IdleTimeout is how long a connection is kept that nobody uses.
 	IdleTimeout time.Duration
@@ -85,7 +85,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if !reused || !c.mayRepeat(req) {
+		if !reused || !c.mayRepeat(req, err) {
 			return nil, err
 		}
 		if req.GetBody != nil {

@@ -140,6 +140,12 @@ func writeBody(w *bufio.Writer, req *http.Request) error {
 	if req.Body == nil || req.Body == http.NoBody {
 		return nil
 	}
+	if req.GetBody == nil {
+		// The API may answer by the header alone, and the caller be slow.
+		if err := w.Flush(); err != nil {
+			return fmt.Errorf("sending the request: %w", err)
+		}
+	}
 	from := bodyReader{req.Body}
 	if req.ContentLength <= 0 {
 		return writeChunks(w, from)

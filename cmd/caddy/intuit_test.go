@@ -33,8 +33,13 @@ import (
 type intuitKey struct{}
 
 // intuit starts a simulated Intuit and sets INTUIT to its origin:
-// `intuit`; `intuit incident` opens an incident.
+// `intuit`; `intuit incident` opens an incident, and `intuit strict` replaces
+// refresh tokens at each refresh, and ends a grant whose former one is used.
 func intuit(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) > 0 && args[0] == "strict" {
+		theIntuit(ts).SetBehaviour(func(b *intuittest.Behaviour) { b.Rotation, b.RevokeFamily = intuittest.RotateAlways, true })
+		return
+	}
 	if len(args) > 0 {
 		theIntuit(ts).OpenIncident()
 		return

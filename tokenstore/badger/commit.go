@@ -109,7 +109,8 @@ func (s *store) commit(txn *badgerdb.Txn) error {
 		return s.wrap("writing", errors.Join(err, s.mark.failed()))
 	}
 	if s.logs.look() {
-		s.space.kick() // there is a table more
+		s.looks.more.Store(true)
+		s.space.kick()
 	}
 	version, err := s.version()
 	if err == nil {

@@ -45,17 +45,18 @@ func damageKey(i int) tokenstore.Key {
 
 // TestDamage damages the files of stores at random. After each damage, a store
 // is opened by another process, which must not die of it, and holds all that
-// was written, or is refused with an error that says what to do.
+// was written, or is refused with an error that says what to do. A large store
+// is opened all the same, and then whoever reads what may be damaged is refused.
 //
 //	go test ./tokenstore/badger -run TestDamage$ -badger.mutations 200 -timeout 30m -v
 func TestDamage(t *testing.T) {
 	t.Logf("-badger.seed %d", *killSeed)
 	key := tokenstore.GenerateKey().Reveal()
-	for _, state := range []string{"closed", "killed", "killed after much"} {
+	for _, state := range []string{"closed", "killed", "killed after much", "large, killed after much"} {
 		t.Run(state, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(*killSeed, uint64(len(state))))
 			whole := damageStore(t, state, key)
-			cmd := child(t, "check", key)
+			cmd := child(t, "check", key, state)
 			stdin, err := cmd.StdinPipe()
 			if err != nil {
 				t.Fatal(err)
@@ -165,7 +166,7 @@ func damageStore(t *testing.T, state, key string) string {
 	if state != "closed" {
 		vault := session()
 		defer vault.Close()
-		for n := 0; n < 1 || state == "killed after much" && n < 10; n++ {
+		for n := 0; n < 1 || strings.HasSuffix(state, "killed after much") && n < 10; n++ {
 			save(vault)
 		}
 		// What a process that is killed now would leave.
@@ -255,6 +256,9 @@ func childCheck(args []string) error {
 	if err != nil {
 		return err
 	}
+	if strings.HasPrefix(args[1], "large") {
+		checkedAtOnce = 0
+	}
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
 		answer := checkStore(lines.Text(), ring)
@@ -276,15 +280,25 @@ func checkStore(dir string, ring *tokenstore.Keyring) string {
 	if err != nil {
 		return "refused: " + err.Error()
 	}
+	refuses := func(err error) bool {
+		return checkedAtOnce == 0 && strings.Contains(err.Error(), "token store "+dir+" is damaged: its file")
+	}
 	vault, err := tokenstore.OpenVault(ctx, s, ring)
 	if err != nil {
 		_ = s.Close()
+		if refuses(err) {
+			return "refused: " + err.Error()
+		}
 		return "wrong: vault: " + err.Error()
 	}
 	answer := "right"
 	for i := range damageRecords {
 		r, err := vault.Load(ctx, damageKey(i))
 		switch {
+		case err != nil && refuses(err):
+			if answer == "right" {
+				answer = "refused: " + err.Error()
+			}
 		case err != nil:
 			answer = fmt.Sprintf("wrong: record %d: %v", i, err)
 		case fmt.Sprint(r.Generation) != string(text) || r.RefreshToken.Reveal() != fmt.Sprintf("refresh-%d", i):

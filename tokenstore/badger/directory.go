@@ -117,6 +117,16 @@ func (c content) logs() []string {
 	return slices.DeleteFunc(slices.Clone(c.data), func(name string) bool { return filepath.Ext(name) != ".mem" })
 }
 
+// size returns the size of the data files with an ending.
+func (c content) size(dir, ending string) (size int64) {
+	for _, name := range c.data {
+		if info, err := os.Stat(filepath.Join(dir, name)); err == nil && filepath.Ext(name) == ending {
+			size += info.Size()
+		}
+	}
+	return size
+}
+
 func inspect(dir string) (content, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

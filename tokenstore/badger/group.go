@@ -170,6 +170,9 @@ func (s *store) check(txn *badgerdb.Txn, changes []tokenstore.Change) error {
 		if !c.Check {
 			continue
 		}
+		if err := s.unread.checkName(stored(c.Name)); err != nil {
+			return s.wrap("writing", err)
+		}
 		value, err := get(txn, stored(c.Name))
 		if err != nil && !errors.Is(err, tokenstore.ErrNotFound) {
 			return s.wrap("reading", err)

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
@@ -27,6 +28,31 @@ import (
 // must have before all are merged.
 const mergeShare = 4
 
+// lookEvery is how often the tables are looked at when nothing says that there is
+// one more. Of a million records, there are thousands.
+const lookEvery = 10 * time.Second
+
+// looks say when to look at the tables. All but more belongs to the polling
+// goroutine.
+type looks struct {
+	// more is set when there will be a table more, as soon as it is written.
+	more atomic.Bool
+	next time.Time
+}
+
+// now tells whether it is time to look.
+func (l *looks) now() bool {
+	now := time.Now()
+	if soon := now.Add(pollSpace); l.more.Swap(false) && soon.Before(l.next) {
+		l.next = soon
+	}
+	if now.Before(l.next) {
+		return false
+	}
+	l.next = now.Add(lookEvery)
+	return true
+}
+
 // merger merges the tables of a database.
 type merger interface {
 	// due tells whether they should be merged, and the size of all: the most that
@@ -35,6 +61,8 @@ type merger interface {
 	// live estimates what is left of them, from a look at every name.
 	live() (int64, error)
 	merge() error
+	// trim gives memory back that the tables are mapped to.
+	trim()
 }
 
 // tidy merges the tables if there are many and there is space for it.
@@ -42,6 +70,7 @@ func (s *space) tidy() {
 	if s.merger == nil {
 		return
 	}
+	s.merger.trim()
 	err := s.tryMerge()
 	if err != nil && !s.mergeFailed {
 		s.logger.Error("the tables of the token store cannot be merged; it works, and grows", zap.String("path", s.dir), zap.Error(err))
@@ -92,6 +121,9 @@ func (s *store) due() (size int64, due bool, err error) {
 	defer recoverInto(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	s.logs.retry()
+	if !s.unread.settled() || !s.looks.now() {
+		return 0, false, nil
+	}
 	unmerged := 0
 	var added, merged int64
 	for _, t := range s.db.Tables() {
@@ -104,7 +136,11 @@ func (s *store) due() (size int64, due bool, err error) {
 	}
 	// A merge writes all that is live. Waiting until a share of it is new keeps
 	// what merging writes a small multiple of what callers do.
-	return added + merged, unmerged > s.db.Opts().NumLevelZeroTables && added >= merged/mergeShare, nil
+	due = unmerged > s.db.Opts().NumLevelZeroTables && added >= merged/mergeShare
+	if due {
+		s.looks.next = time.Time{} // there may be no space for it yet
+	}
+	return added + merged, due, nil
 }
 
 // live implements merger.

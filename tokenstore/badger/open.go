@@ -56,10 +56,25 @@ func openLocked(dir string, minFree int64, free func(string) (int64, error), log
 	if err != nil {
 		return nil, fmt.Errorf("reading the directory of the token store: %w", err)
 	}
-	at, err := checkWhole(dir, content, logger)
+	at, rest, err := checkWhole(dir, content, logger)
 	if err != nil {
 		return nil, err
 	}
+	s, err := openChecked(dir, minFree, free, content, at, logger)
+	if err != nil {
+		rest.end()
+		return nil, err
+	}
+	s.unread = rest
+	rest.start()
+	s.space.start()
+	return s, nil
+}
+
+// openChecked opens the store in a directory that was checked.
+func openChecked(
+	dir string, minFree int64, free func(string) (int64, error), content content, at *marked, logger *zap.Logger,
+) (*store, error) {
 	if err := dropUnused(dir, content); err != nil {
 		return nil, err
 	}
@@ -80,7 +95,6 @@ func openLocked(dir string, minFree int64, free func(string) (int64, error), log
 		_, closeErr := within(closeTimeout, db.Close)
 		return nil, errors.Join(fmt.Errorf("opening the token store %s: %w", dir, err), closeErr)
 	}
-	sp.start()
 	return s, nil
 }
 
@@ -139,10 +153,11 @@ func databaseOptions(dir string) badgerdb.Options {
 	return badgerdb.DefaultOptions(dir).
 		// A refresh token that the provider has replaced exists nowhere else.
 		WithSyncWrites(true).
-		// Without it, a flipped bit is served (the default), or makes a key
-		// "not found" (OnBlockRead), or a panic in a goroutine of Badger
-		// (OnTableAndBlockRead). This one makes Open fail.
-		WithChecksumVerificationMode(options.OnTableRead).
+		// Badger serves a flipped bit this way. The other ways make a key "not
+		// found" (OnBlockRead), or a panic in a goroutine of Badger
+		// (OnTableAndBlockRead), or Open read all there is a second time
+		// (OnTableRead). What is served was checked before (checkWhole).
+		WithChecksumVerificationMode(options.NoVerification).
 		// The defaults take 86 MiB of memory and 2.2 GB of sparse files. A
 		// transaction holds 15 % of a memtable: more than MaxApply.
 		WithMemTableSize(1 << 20).

@@ -45,10 +45,14 @@ type store struct {
 	logger *zap.Logger
 	lock   *os.File
 	space  *space
-	mark   *mark
-	logs   *logs
-	steps  *mergeSteps
-	line   line
+	unread *unread
+	looks  looks
+	// trimmer is the polling goroutine's.
+	trimmer trimmer
+	mark    *mark
+	logs    *logs
+	steps   *mergeSteps
+	line    line
 
 	// life is held for reading by every call under way, and for writing by
 	// Close: Badger panics in a call that meets a closed database.
@@ -74,6 +78,9 @@ func (s *store) Get(ctx context.Context, name []byte) (value []byte, err error) 
 	defer recoverInto(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 
+	if err := s.unread.checkName(stored(name)); err != nil {
+		return nil, s.wrap("reading", err)
+	}
 	txn, err := s.transaction(false)
 	if err != nil {
 		return nil, err
@@ -118,15 +125,16 @@ func (s *store) Scan(ctx context.Context, prefix, after []byte, fn func(name, va
 	}()
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 
+	start := stored(prefix)
+	if after != nil && bytes.Compare(after, prefix) >= 0 {
+		start = append(stored(after), 0) // the next name there can be
+	}
+	checked := s.unread.checkFrom(start, stored(prefix))
 	txn, err := s.transaction(false)
 	if err != nil {
 		return err
 	}
 	defer txn.Discard()
-	start := stored(prefix)
-	if after != nil && bytes.Compare(after, prefix) >= 0 {
-		start = append(stored(after), 0) // the next name there can be
-	}
 	it := txn.NewIterator(badgerdb.IteratorOptions{
 		// Prefetching reads in goroutines whose panics cannot be caught.
 		PrefetchValues: false,
@@ -135,6 +143,9 @@ func (s *store) Scan(ctx context.Context, prefix, after []byte, fn func(name, va
 	defer it.Close()
 	for it.Seek(start); it.Valid(); it.Next() {
 		item := it.Item()
+		if err := checked.until(item.Key()); err != nil {
+			return s.wrap("reading", err)
+		}
 		value, err := item.ValueCopy(nil)
 		if err != nil {
 			return s.wrap("reading", err)
@@ -147,6 +158,9 @@ func (s *store) Scan(ctx context.Context, prefix, after []byte, fn func(name, va
 			return nil
 		}
 	}
+	if err := checked.until(nil); err != nil {
+		return s.wrap("reading", err)
+	}
 	return nil
 }
 
@@ -158,6 +172,7 @@ func (s *store) Close() (err error) {
 		return s.wrap("closing", tokenstore.ErrClosed)
 	}
 	s.closed = true
+	s.unread.end()
 	defer recoverInto(&err)
 	if err := s.space.end(memtables / 2 * memtableReserve); err != nil {
 		// Closing Badger would write, and could end the process. Its log is

@@ -39,8 +39,21 @@ func refused(dir, what string) error {
 
 // checkWhole refuses a directory that does not hold all that was written, or
 // that would make Badger end the process. It returns the mark, nil if there is
-// none that can be used.
-func checkWhole(dir string, content content, logger *zap.Logger) (*marked, error) {
+// none that can be used, and those tables of which not all was read.
+func checkWhole(dir string, content content, logger *zap.Logger) (at *marked, rest *unread, err error) {
+	if content.size(dir, ".sst") > checkedAtOnce {
+		rest = &unread{dir: dir, logger: logger}
+	}
+	if at, err = checkFiles(dir, content, rest, logger); err != nil {
+		rest.end()
+		return nil, nil, err
+	}
+	return at, rest, nil
+}
+
+// checkFiles is checkWhole. If rest is not nil, the tables become a part of it,
+// and their blocks are not read.
+func checkFiles(dir string, content content, rest *unread, logger *zap.Logger) (*marked, error) {
 	var at *marked
 	if content.mark {
 		m, err := readMark(dir)
@@ -70,7 +83,13 @@ func checkWhole(dir string, content content, logger *zap.Logger) (*marked, error
 	var reached uint64
 	newest := make(map[uint64]uint64)
 	for id := range listed.tables {
-		version, err := checkTable(table.NewFilename(id, dir), id)
+		path := table.NewFilename(id, dir)
+		var version uint64
+		if rest != nil {
+			version, err = rest.add(path)
+		} else {
+			version, err = checkTable(path, id)
+		}
 		if errors.Is(err, fs.ErrNotExist) {
 			if len(listed.undone) > 0 {
 				id = listed.undone[0] // what it was merged into is missing too
@@ -243,12 +262,7 @@ func firstVersion(path string, id uint64) (first uint64, err error) {
 }
 
 func withTable(path string, id uint64, fn func(*table.Table) error) (err error) {
-	defer func() {
-		// Badger's text holds the table's index, over many lines.
-		if recover() != nil {
-			err = errors.New("it cannot be decoded")
-		}
-	}()
+	defer recoverDecoding(&err)
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return err
