@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -102,6 +103,11 @@ func (a *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("%s is for %s requests", r.URL.Path, endpoint.method)}
 	}
 	w.Header().Set("Cache-Control", "no-store")
+	// What cannot be read is left out of r.URL.Query: a hold that was asked for, or
+	// the one connection that a link is good for.
+	if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
+		return badParameter("the query cannot be read")
+	}
 	// Caddy gives a request ten seconds to be read, and the lines of an import are
 	// read while others are being proven.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})

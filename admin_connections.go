@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -149,6 +150,15 @@ func knownState(s tokenstore.State) bool {
 
 func badParameter(text string) error {
 	return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errors.New(text)}
+}
+
+// switched tells whether a parameter is switched on.
+func switched(r *http.Request, parameter string) (bool, error) {
+	values := r.URL.Query()[parameter]
+	if len(values) > 1 || len(values) == 1 && !slices.Contains([]string{"", "true", "false"}, values[0]) {
+		return false, badParameter(parameter + " is true or false, or without a value true")
+	}
+	return len(values) == 1 && values[0] != "false", nil
 }
 
 // show tells all that is known of one connection, with its history.

@@ -109,6 +109,10 @@ func (a *adminAPI) exportGrants(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return badParameter(err.Error())
 	}
+	hold, err := switched(r, "hold")
+	if err != nil {
+		return err
+	}
 	// The end of the client is not the end of the log.
 	told := context.WithoutCancel(r.Context())
 	tell := func(outcome string, connections int) {
@@ -121,7 +125,7 @@ func (a *adminAPI) exportGrants(w http.ResponseWriter, r *http.Request) error {
 	// Before the first token leaves, whatever becomes of this process.
 	tell("begun", 0)
 	out := &download{ResponseWriter: w, control: http.NewResponseController(w), name: exportName(time.Now()), trailer: exportTrailer}
-	x, err := exportTo(r, k, out, recipients)
+	x, err := exportTo(r.Context(), k, grant.Export{Integration: query.Get("integration"), Hold: hold}, out, recipients)
 	if x.PutOnHold {
 		record(told, k, audit.Entry{What: audit.PutOnHold, By: audit.ByAdmin})
 	}
@@ -165,15 +169,14 @@ func summaryOf(identity string, x grant.Exported) exported {
 
 // exportTo writes a sealed export. Unless it returns nil, what it has written
 // cannot be opened to its end.
-func exportTo(r *http.Request, k *grant.Keeper, to io.Writer, recipients []age.Recipient) (grant.Exported, error) {
+func exportTo(ctx context.Context, k *grant.Keeper, e grant.Export, to io.Writer, recipients []age.Recipient) (grant.Exported, error) {
 	buffered := bufio.NewWriterSize(to, 64<<10)
 	sealed, err := age.Encrypt(buffered, recipients...)
 	if err != nil {
 		return grant.Exported{}, fmt.Errorf("sealing an export: %w", err)
 	}
 	lines := json.NewEncoder(sealed)
-	query := r.URL.Query()
-	x, err := k.Export(r.Context(), grant.Export{Integration: query.Get("integration"), Hold: query.Has("hold")}, func(r *tokenstore.Record) error {
+	x, err := k.Export(ctx, e, func(r *tokenstore.Record) error {
 		return lines.Encode(lineOf(r))
 	})
 	if err == nil {

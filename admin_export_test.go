@@ -189,6 +189,15 @@ func TestExportRefuses(t *testing.T) {
 	for _, mistaken := range []string{newIdentity(t).String(), strings.ToLower(newIdentity(t).String()), pq.String(), "# public key: " + good + "\n" + newIdentity(t).String()} {
 		refused("a secret key", 400, url.Values{"recipient": {mistaken}, "hold": {""}}, "make another pair of keys")
 	}
+	for name, values := range map[string][]string{"a word": {"yes"}, "a number": {"1"}, "two": {"true", "false"}} {
+		refused("hold with "+name, 400, url.Values{"recipient": {good}, "hold": values}, "hold is true or false")
+	}
+	// Without what cannot be read it would be an export without a hold.
+	for _, query := range []string{"&hold;", "&hold=%zz", "&hold%zz", "&hold;integration=quickbooks"} {
+		if resp, body := adminDo(t, http.MethodPost, origin+"/freshbearer/export?recipient="+good+query); resp.StatusCode != 400 || resp.Trailer != nil {
+			t.Errorf("%s: %s %.60q", query, resp.Status, body)
+		}
+	}
 	many := make([]string, maxRecipients+1)
 	for i := range many {
 		many[i] = good
@@ -203,6 +212,9 @@ func TestExportHolds(t *testing.T) {
 	saveGrants(t, k, 1, 0)
 	origin := adminServer(t)
 	identity := newIdentity(t)
+	if resp, _ := adminDo(t, http.MethodPost, exportURL(origin, url.Values{"recipient": {identity.Recipient().String()}, "hold": {"false"}})); resp.StatusCode != 200 || k.Hold() != nil {
+		t.Errorf("hold=false: %s, %v", resp.Status, k.Hold())
+	}
 	address := exportURL(origin, url.Values{"recipient": {identity.Recipient().String()}, "hold": {""}})
 	store.FailApply(1, storetest.BeforeApply, tokenstore.ErrFull)
 	if resp, body := adminDo(t, http.MethodPost, address); resp.StatusCode != 507 || k.Hold() != nil {

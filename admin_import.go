@@ -95,16 +95,16 @@ func (a *adminAPI) importGrants(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	replace := r.URL.Query()["replace"]
-	if len(replace) > 1 || len(replace) == 1 && !slices.Contains([]string{"", "true", "false"}, replace[0]) {
-		return badParameter("replace is true or false, or without a value true")
+	replace, err := switched(r, "replace")
+	if err != nil {
+		return err
 	}
 	// Lines are answered while others are still being sent.
 	if err := http.NewResponseController(w).EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return adminError(err)
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	im := &importing{keeper: k, app: app, replace: len(replace) == 1 && replace[0] != "false", out: json.NewEncoder(w), counts: make(map[grant.ImportOutcome]int)}
+	im := &importing{keeper: k, app: app, replace: replace, out: json.NewEncoder(w), counts: make(map[grant.ImportOutcome]int)}
 	im.run(r)
 	record(r.Context(), k, audit.Entry{What: audit.Imported, By: audit.ByAdmin, Count: im.counts[grant.Imported], Outcome: im.outcome()})
 	a.logger.Info("grants imported", zap.String("store", identity), zap.Any("outcomes", im.counts))

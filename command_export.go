@@ -66,7 +66,8 @@ may be made again at any time, also with --hold.
 
 Exit code: 0 if the export is complete; 1 if there is none, or if there are
 connections that cannot be read.`,
-		Example: "  caddy freshbearer export --hold --recipient age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p\n" +
+		// No public key here: somebody would export to it.
+		Example: "  caddy freshbearer export --hold --recipient \"$(cat recipient.txt)\"\n" +
 			"  caddy freshbearer export --hold --recipient \"$(ssh newhost age-keygen -y key.txt)\" --output - | ssh newhost 'age -d -i key.txt | caddy freshbearer import -'",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

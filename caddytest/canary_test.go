@@ -135,6 +135,7 @@ type canaryRun struct {
 func (r *canaryRun) heard(what string, a answer) answer {
 	var all bytes.Buffer
 	_ = a.Header.Write(&all) // to memory
+	_ = a.Trailer.Write(&all)
 	r.outputs[what] = append(append(r.outputs[what], all.Bytes()...), a.Body...)
 	return a
 }

@@ -156,7 +156,7 @@ func TestOpenAPIAdmin(t *testing.T) {
 	doc.want(400, c, "DELETE", at("keys"), nil)
 	for _, target := range []string{
 		"keys", "links?integration=quickbooks&connection=x", "links?integration=quickbooks&return_url=https://evil.example.com", "import?replace=x",
-		"export?hold", "export?hold&recipient=age1x", "export?recipient=" + ageRecipient + "&recipient=ssh-ed25519+AAAA",
+		"export?hold", "export?hold=x&recipient=" + ageRecipient, "export?hold&recipient=age1x", "export?recipient=" + ageRecipient + "&recipient=ssh-ed25519+AAAA",
 	} {
 		doc.want(400, c, "POST", at(target), nil, ndjson)
 	}
@@ -232,6 +232,8 @@ func (c *contract) exports(hc *http.Client, at func(path string) string) {
 	for query, want := range map[string]string{
 		"recipient=" + ageRecipient + "&integration=quickbooks&recipient=" + other.Recipient().String(): `"hold":null`,
 		"hold&recipient=" + other.Recipient().String():                                                  `"reason":"exported"`,
+		"hold=false&recipient=" + other.Recipient().String():                                            `"hold":null`,
+		"hold=true&recipient=" + other.Recipient().String():                                             `"reason":"exported"`,
 	} {
 		a := c.want(200, hc, "POST", at("export?"+query), nil)
 		const field = "Freshbearer-Export"
@@ -249,7 +251,7 @@ func (c *contract) exports(hc *http.Client, at func(path string) string) {
 		for line := range bytes.Lines(text) {
 			c.validImport(line)
 		}
-		if a := c.want(200, hc, "POST", at("resume"), nil); strings.Contains(string(a.Body), `"exported"`) != strings.Contains(query, "hold") {
+		if a := c.want(200, hc, "POST", at("resume"), nil); strings.Contains(string(a.Body), `"exported"`) != strings.Contains(want, `"exported"`) {
 			c.t.Errorf("the hold that was ended: %s", a.Body)
 		}
 	}

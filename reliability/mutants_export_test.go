@@ -38,6 +38,11 @@ func init() {
 			".", []string{"TestExportBrokenOff"},
 		},
 		{
+			"a query that cannot be read is one without a hold",
+			[]edit{{"admin.go", "err != nil {\n		return badParameter(\"the query", "false && err != nil {\n		return badParameter(\"the query"}},
+			".", []string{"TestExportRefuses"},
+		},
+		{
 			"the audit log has an export when it is over",
 			[]edit{{"admin_export.go", "	tell(\"begun\", 0)\n", ""}},
 			".", []string{"TestExportIsAudited"},

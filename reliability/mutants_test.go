@@ -72,7 +72,7 @@ var allMutants = []mutant{
 	},
 	{
 		"what is published later counts, be it older",
-		[]edit{{"grant/connection.go", "if old != nil && (old.Epoch > record.Epoch || old.Epoch == record.Epoch && old.Generation > record.Generation) {", "if false {"}},
+		[]edit{{"grant/connection.go", "if old.after(record) {", "if false {"}},
 		"grant", []string{"TestPublishNeverGoesBack"},
 	},
 	{
