@@ -18,6 +18,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -161,6 +162,27 @@ func startCaddy(ctx context.Context, program, own, api string) (*caddy, error) {
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
+}
+
+// rest waits until the process has done what it does after a start: it has a
+// second without work.
+func (c *caddy) rest(ctx context.Context) error {
+	for range 120 {
+		before, err := c.cpu()
+		if err != nil {
+			return err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		after, err := c.cpu()
+		if err != nil || after-before <= 2*time.Second/ticks {
+			return err
+		}
+	}
+	return errors.New("it has work to do all the time")
 }
 
 func (c *caddy) stop() error {

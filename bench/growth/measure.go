@@ -221,6 +221,11 @@ func (b *bench) race(ctx context.Context, api string, active, rounds int, durati
 			return err
 		}
 	}
+	for _, c := range running {
+		if err := c.rest(ctx); err != nil {
+			return err
+		}
+	}
 	turns := make([][]turn, len(b.sizes))
 	for round := range rounds {
 		for i := range b.sizes {
