@@ -44,7 +44,7 @@ func init() {
 		},
 		{
 			"a GET refreshes",
-			[]edit{{"connections.go", "		allow = \"POST\"\n", "		allow = \"GET, POST\"\n"}},
+			[]edit{{"connect.go", "/refresh\": {http.MethodPost: aboutConnection((*ConnectHandler).refreshConnection)}", "/refresh\": {http.MethodPost: aboutConnection((*ConnectHandler).refreshConnection), http.MethodGet: aboutConnection((*ConnectHandler).refreshConnection)}"}},
 			"caddytest", []string{"TestSweepByGET"},
 		},
 		{

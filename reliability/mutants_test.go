@@ -96,7 +96,7 @@ var allMutants = []mutant{
 	},
 	{
 		"tokens that cannot be stored are dropped",
-		[]edit{{"grant/persist.go", "	c.pending = w\n	go k.persist(c)\n", ""}},
+		[]edit{{"grant/persist.go", "	k.setPending(c, w)\n	go k.persist(c)\n", ""}},
 		"grant", []string{"TestTokenThatCannotBeStored"},
 	},
 	{
