@@ -279,7 +279,11 @@ func (s *system) twoStores(do func(former string)) {
 	loaded := make(chan error, 1)
 	stopping, stopped := lingerOnce()
 	go func() { loaded <- s.load() }()
-	<-stopping
+	select {
+	case <-stopping:
+	case err := <-loaded:
+		s.t.Fatalf("the former configuration did not linger: %v", err)
+	}
 	do(former)
 	close(stopped)
 	if err := <-loaded; err != nil {

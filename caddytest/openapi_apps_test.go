@@ -302,7 +302,11 @@ func (s *system) fullQueue(c *http.Client, do func()) {
 	gate := s.Intuit.Hold(intuittest.EndpointAPI, realmOne)
 	var held sync.WaitGroup
 	held.Go(func() { s.get(c, realmOne) })
-	<-gate.Arrived()
+	select {
+	case <-gate.Arrived():
+	case <-time.After(20 * time.Second):
+		s.t.Fatal("no request arrives")
+	}
 	held.Go(func() { s.get(c, realmOne) })
 	s.expect(c, map[string]float64{`pacing_waiting{integration="quickbooks"}`: 1})
 	do()
