@@ -131,7 +131,8 @@ func checkShell(t *testing.T, what, block string) {
 	}
 	for line := range strings.Lines(strings.ReplaceAll(block, "\\\n", " ")) {
 		line, _, _ = strings.Cut(strings.TrimSpace(line), " | ")
-		words := strings.Fields(line)
+		// What a command in a command prints is one word.
+		words := strings.Fields(regexp.MustCompile(`"\$\([^()"]*\)"`).ReplaceAllString(line, "printed"))
 		for len(words) > 0 && regexp.MustCompile(`^[A-Z_]+=`).MatchString(words[0]) {
 			words = words[1:]
 		}
