@@ -267,6 +267,9 @@ func early(r *http.Request) bool {
 func tokenInQuery(target string) bool {
 	const name = "access_token"
 	_, query, _ := strings.Cut(target, "?")
+	if !strings.Contains(query, name) && strings.IndexByte(query, '%') < 0 {
+		return false // neither in clear nor encoded
+	}
 	for query != "" {
 		var parameter string
 		parameter, query, _ = strings.Cut(query, "&")

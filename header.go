@@ -164,6 +164,9 @@ var (
 // acceptEncoding reduces what the caller accepts to what can be decoded here:
 // a refusal has to be read before it may be passed on.
 func acceptEncoding(values []string) []string {
+	if len(values) == 1 && (values[0] == "gzip" || strings.HasPrefix(values[0], "gzip,")) {
+		return gzipOnly // as nearly all clients say it
+	}
 	for _, line := range values {
 		for item := range strings.SplitSeq(line, ",") {
 			coding, weight, _ := strings.Cut(item, ";")

@@ -183,6 +183,11 @@ func alphanumeric(c byte) bool {
 }
 
 // unreserved is RFC 3986 §2.3.
-func unreserved(c byte) bool {
-	return alphanumeric(c) || c == '.' || c == '_' || c == '~' || c == '-'
-}
+func unreserved(c byte) bool { return unreservedBytes[c] }
+
+var unreservedBytes = func() (set [256]bool) {
+	for c := range set {
+		set[c] = alphanumeric(byte(c)) || strings.IndexByte("._~-", byte(c)) >= 0
+	}
+	return set
+}()
