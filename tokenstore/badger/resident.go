@@ -74,7 +74,7 @@ func openTables(db *badgerdb.DB) (tables []*table.Table, err error) {
 		level := levels.Index(i).Elem()
 		lock, of := level.FieldByName("RWMutex"), level.FieldByName("tables")
 		if lock.Type() != reflect.TypeFor[sync.RWMutex]() || of.Type() != reflect.TypeFor[[]*table.Table]() {
-			return tables, errors.New("Badger keeps its tables otherwise")
+			return tables, errors.New("in this version of Badger, tables are kept otherwise")
 		}
 		tables = append(tables, tablesUnder((*sync.RWMutex)(lock.Addr().UnsafePointer()), (*[]*table.Table)(of.Addr().UnsafePointer()))...)
 	}
