@@ -16,8 +16,10 @@ package freshbearer
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
+	"sync"
 )
 
 // bodyError says that the caller's body could not be read. It is the caller's
@@ -26,6 +28,38 @@ type bodyError struct{ err error }
 
 func (e *bodyError) Error() string { return "reading the request body: " + e.err.Error() }
 func (e *bodyError) Unwrap() error { return e.err }
+
+// callersBody is the body of the caller's request on its way up. It is not
+// closed, and nobody reads it after the handler has returned: the server reads
+// what is left of it, to find the next request. Caddy wraps bodies, so that
+// net/http's server does not know one that was closed early, and would take what
+// is left of it for the next request.
+type callersBody struct {
+	mu   sync.Mutex
+	from io.Reader
+}
+
+var errBodyOver = errors.New("the request is over")
+
+// Read implements io.Reader.
+func (b *callersBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.from == nil {
+		return 0, errBodyOver
+	}
+	return b.from.Read(p)
+}
+
+// Close implements io.Closer.
+func (*callersBody) Close() error { return nil }
+
+// end waits for whoever is reading; the server would, too.
+func (b *callersBody) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.from = nil
+}
 
 // requestBody is a body that is either wholly in memory, and can be sent more
 // than once, or a stream.
@@ -40,33 +74,36 @@ type requestBody struct {
 // recorded while it is being sent: the API may answer before it has read it
 // all, and then the recording has a hole.
 func (x *exchange) readBody(req *http.Request) (requestBody, error) {
-	limit := x.integration.ReplayBuffer
+	limit, from := x.integration.ReplayBuffer, req.Body
+	if x.to != nil {
+		from = &x.body
+	}
 	// A server says of each request whether it has a body, and Caddy wraps also
 	// those that are none. A client's may be of unknown length.
 	if req.Body == nil || req.Body == http.NoBody || x.to != nil && req.ContentLength == 0 {
 		return requestBody{replayable: true}, nil
 	}
 	if req.ContentLength > limit {
-		return requestBody{stream: req.Body, length: req.ContentLength}, nil
+		return requestBody{stream: from, length: req.ContentLength}, nil
 	}
 	var held []byte
 	var err error
 	if req.ContentLength > 0 {
-		held, err = readGrowing(req.Body, int(req.ContentLength))
+		held, err = readGrowing(from, int(req.ContentLength))
 	} else {
-		held, err = io.ReadAll(io.LimitReader(req.Body, limit+1))
+		held, err = io.ReadAll(io.LimitReader(from, limit+1))
 	}
 	if err != nil {
-		closeBody(req)
+		x.closeBody(req)
 		return requestBody{}, &bodyError{err}
 	}
 	if int64(len(held)) > limit {
 		return requestBody{stream: struct {
 			io.Reader
 			io.Closer
-		}{io.MultiReader(bytes.NewReader(held), req.Body), req.Body}, length: -1}, nil
+		}{io.MultiReader(bytes.NewReader(held), from), from}, length: -1}, nil
 	}
-	closeBody(req)
+	x.closeBody(req)
 	return requestBody{replayable: true, held: held}, nil
 }
 
@@ -106,8 +143,10 @@ func (b *requestBody) attach(out *http.Request) {
 	}
 }
 
-func closeBody(req *http.Request) {
-	if req.Body != nil {
+// closeBody closes the body of a request of Caddy's reverse proxy, which has its
+// own of it.
+func (x *exchange) closeBody(req *http.Request) {
+	if x.to == nil && req.Body != nil {
 		_ = req.Body.Close()
 	}
 }

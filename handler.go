@@ -238,6 +238,10 @@ func (x *exchange) entitled(ctx context.Context) error {
 
 func (h *Handler) forward(w http.ResponseWriter, r *http.Request, x *exchange, target provider.Target) error {
 	defer x.leave()
+	if r.Body != nil {
+		x.body.from = r.Body
+		defer x.body.end()
+	}
 	if h.reverseProxy == nil {
 		x.origins = h.forwarder.allowed
 		return h.forwarder.forward(w, r, x, target.API)
@@ -247,6 +251,9 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, x *exchange, t
 	}
 	x.origins = h.origins
 	r = r.WithContext(context.WithValue(r.Context(), exchangeCtxKey{}, x))
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = &x.body
+	}
 	// The transport drops them anyway. Before that, Caddy's reverse proxy would
 	// log them at DEBUG, with log_credentials.
 	r.Header = r.Header.Clone()

@@ -51,6 +51,7 @@ type exchange struct {
 	first         http.Request
 	url           url.URL
 	authorization [1]string
+	body          callersBody
 	// snapshot is the one whose token was sent last.
 	snapshot *grant.Snapshot
 	replayed bool
@@ -73,7 +74,7 @@ func (x *exchange) send(req *http.Request, next http.RoundTripper) (*http.Respon
 		to = x.to
 	}
 	if _, ok := x.origins[origin{to.Scheme, to.Host}]; !ok {
-		closeBody(req)
+		x.closeBody(req)
 		return nil, fmt.Errorf("refusing to send a token to %s://%s: it is not the integration's API", to.Scheme, to.Host)
 	}
 	body, err := x.readBody(req)
@@ -81,17 +82,17 @@ func (x *exchange) send(req *http.Request, next http.RoundTripper) (*http.Respon
 		return nil, err
 	}
 	if err = x.take(req.Context(), body.replayable); err != nil {
-		closeBody(req)
+		x.closeBody(req)
 		return nil, err
 	}
 	if x.snapshot.Environment != x.integration.Environment {
-		closeBody(req)
+		x.closeBody(req)
 		return nil, &grant.UnavailableError{Reason: grant.ReasonClientRefused, Err: fmt.Errorf(
 			"the connection was authorized in environment %q, and the integration is now in %q: its token is for another host",
 			x.snapshot.Environment, x.integration.Environment)}
 	}
 	if err := x.snapshot.Bound(x.integration.hosts); err != nil {
-		closeBody(req)
+		x.closeBody(req)
 		return nil, err
 	}
 	header := upstreamHeader(req.Header)

@@ -15,6 +15,7 @@
 package caddytest_test
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -24,6 +25,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/freshbearer/freshbearer/intuittest"
 )
 
 // inner is a request that must never reach the API: whoever sends it has no
@@ -148,8 +151,57 @@ func (s *system) talk(request string) {
 	}
 	// The proxy may have refused before all was sent.
 	_, _ = io.WriteString(conn, request)
+	// Who closes its side is taken for gone, so an answer has its time first. The
+	// proxy may also wait for more, and then there is none.
+	_ = conn.SetReadDeadline(time.Now().Add(time.Second / 2))
+	_, _ = conn.Read(make([]byte, 1))
+	_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 	_ = conn.(*net.TCPConn).CloseWrite()
 	_, _ = io.Copy(io.Discard, conn)
+}
+
+// What is left of a body that was not read is not the next request: neither if
+// the proxy answers by itself, nor if the API does before it has read all.
+func TestUnreadBody(t *testing.T) {
+	const size = 3 << 20 // more than is held, and than a server reads to find the next request
+	for name, change := range map[string]func(*system){"forwarder": func(*system) {}, "reverse_proxy": viaReverseProxy} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, change)
+			s.connect(realmOne)
+			inner := fmt.Sprintf("GET /v3/company/%s/companyinfo/1 HTTP/1.1\r\nHost: %s\r\n%s\r\n\r\n", realmOne, strings.TrimPrefix(s.Proxy, "http://"), s.bearer())
+			body := strings.Repeat(inner, size/len(inner))
+			for what, realm := range map[string]string{"not connected": realmNone, "refused by the API": realmOne} {
+				s.Intuit.FailAPI(intuittest.Fault{Kind: intuittest.FaultTokenRefusedEarly})
+				conn, err := net.Dial("tcp", strings.TrimPrefix(s.Proxy, "http://"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+				go func() {
+					_, _ = fmt.Fprintf(conn, "POST /v3/company/%s/customer HTTP/1.1\r\nHost: %s\r\n%s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+						realm, strings.TrimPrefix(s.Proxy, "http://"), s.bearer(), len(body), body)
+				}()
+				r, answers := bufio.NewReader(conn), 0
+				for {
+					resp, err := http.ReadResponse(r, nil)
+					if err != nil {
+						break
+					}
+					answers++
+					if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+						break
+					}
+					// Another one would follow at once.
+					_ = conn.SetReadDeadline(time.Now().Add(time.Second))
+				}
+				_ = conn.Close()
+				s.Intuit.ClearFaults()
+				if answers != 1 {
+					t.Errorf("%s: %d answers to one request", what, answers)
+				}
+			}
+		})
+	}
 }
 
 // connectionFields name what must not be taken away, and what must.

@@ -112,5 +112,10 @@ func init() {
 			[]edit{{"upstream/conn.go", " || unexpected(req)}", "}"}},
 			"upstream", []string{"TestUnexpectedBody"},
 		},
+		{
+			"what is left of a body is the next request",
+			[]edit{{"body.go", "	if x.to == nil && req.Body != nil {\n", "	if req.Body != nil {\n"}},
+			"caddytest", []string{"TestUnreadBody"},
+		},
 	}...)
 }

@@ -245,11 +245,16 @@ func (c *conn) writeBeside(req *http.Request, beside chan<- error) {
 func (c *conn) unsent(err error, beside chan<- error) {
 	beside <- err // before reading fails because of it
 	var unread *bodyReadError
-	if errors.As(err, &unread) || c.written.Load() == 0 {
-		c.abort()
+	if !errors.As(err, &unread) && c.written.Load() > 0 {
+		c.answerWithin(afterFailedWrite)
 		return
 	}
-	c.answerWithin(afterFailedWrite)
+	c.mu.Lock()
+	answered := c.answered
+	c.mu.Unlock()
+	if !answered { // or nobody needs the rest of the body
+		c.abort()
+	}
 }
 
 // maxInterim is how many interim answers (1xx) one request may have.
